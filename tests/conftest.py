@@ -1,0 +1,110 @@
+import os
+import random
+import shutil
+import signal
+from shutil import which
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
+
+
+@pytest.fixture
+def compiler():
+    if not which(os.environ.get("CXX", "g++")):
+        pytest.skip("torch.compile needs a C++ compiler, and there is none")
+
+
+@pytest.fixture(autouse=True)
+def no_surroundings(monkeypatch):
+    """Tests neither read nor write what a person has set up, and never reach for a network."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+# The smallest run that goes through every part of the bench: a third of a second.
+MINUTE = (
+    "data=local",
+    "evaluation=local",
+    "tracking=none",
+    "model.d=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.inner=32",
+    "steps=6",
+    "schedule.warmup=1",
+    "data.sequence_length=32",
+    "data.batch_size=2",
+    "evaluation.max_tokens=200",
+    "callbacks.curves.every=1",
+    "trainer.accelerator=cpu",
+)
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory):
+    """A folder with train.txt, held.txt and, once they are tokenised, a cache."""
+    folder = tmp_path_factory.mktemp("texts")
+    draw = random.Random(0)
+    words = "the of a river stone morning light over under walks sings and old king".split()
+    for name in ("train.txt", "held.txt"):
+        (folder / name).write_text(" ".join(draw.choices(words, k=3000)))
+    return folder
+
+
+@pytest.fixture
+def minute(texts, tmp_path):
+    """The overrides of a minute run of its own folder."""
+    files = [f"data.files={texts}/train.txt", f"evaluation.files={texts}/held.txt"]
+    return [*MINUTE, *files, f"paths.cache={texts}/cache", f"paths.runs={tmp_path}/runs"]
+
+
+@pytest.fixture
+def make_run(minute):
+    """Makes a minute `Run` with more overrides."""
+    from hcexp.run import Run, compose
+
+    def make(*overrides):
+        arguments = [*minute, *overrides]
+        return Run(compose(arguments), arguments)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory):
+    """A new database takes MLflow seconds: made once, copied for each test."""
+    from hcexp.tracking import open_store
+
+    runs = tmp_path_factory.mktemp("template")
+    open_store(f"sqlite:///{runs / 'mlflow.db'}", runs, experiment="template")
+    return runs / "mlflow.db"
+
+
+@pytest.fixture
+def tracked(minute, mlflow_template, tmp_path):
+    """The overrides that record a minute run in MLflow."""
+    (tmp_path / "runs").mkdir()
+    shutil.copy(mlflow_template, tmp_path / "runs" / "mlflow.db")
+    return ["tracking=mlflow"]
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Makes training stop in the middle of an optimiser step, and undoes it; counts steps from 0."""
+    from hcexp.objective import NextToken
+
+    handler = signal.getsignal(signal.SIGINT)
+    genuine = NextToken.training_step
+
+    def at(step, error=KeyboardInterrupt):
+        def training_step(self, batch, batch_idx):
+            if step is not None and self.trainer.global_step == step:
+                raise error
+            return genuine(self, batch, batch_idx)
+
+        monkeypatch.setattr(NextToken, "training_step", training_step)
+
+    yield at
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores it after the first
