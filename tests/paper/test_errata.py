@@ -1,0 +1,31 @@
+import pytest
+
+from hcexp.paper import errata, table
+
+
+def test_an_erratum_of_one_cell_names_what_the_table_prints():
+    cells = [erratum for number in (1, 2) for erratum in errata(number) if erratum.should_be is not None]
+    assert cells
+    for erratum in cells:
+        assert table(erratum.tables[0]).row(erratum.row)[erratum.column] == erratum.printed != erratum.should_be
+
+
+def test_errata_are_filed_under_every_table_they_touch():
+    assert [erratum.id for erratum in errata(1)] == ["E1", "E2"]
+    assert [erratum.id for erratum in errata(2)] == ["E2"]
+    for number in (17, 18, 19):
+        assert [erratum.id for erratum in errata(number)] == ["E4"]
+    assert errata(4) == ()
+
+
+def test_an_erratum_reads_as_a_sentence():
+    first, second = errata(1)
+    assert str(first).startswith("E1 (Table 1, DHC×2 W/O tanh, v3_loss): printed 2.537, should be 2.529;")
+    # Shown under Table 2 as well, it must still say whose cell it is.
+    assert "Table 1, DHC×4" in str(second)
+    assert "None" not in "".join(str(erratum) for number in range(1, 20) for erratum in errata(number))
+
+
+def test_no_such_table():
+    with pytest.raises(ValueError, match="Tables 1 to 19"):
+        errata(0)
