@@ -1,0 +1,93 @@
+"""Every choice of `data` and `evaluation` builds what it says, from the command line's own spelling."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf.errors import MissingMandatoryValue
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture
+def build(tmp_path):
+    root = tmp_path / "conf"
+    root.mkdir()
+    for group in ("data", "evaluation"):
+        (root / group).symlink_to(CONF / group)
+    (root / "train.yaml").write_text(
+        f"defaults: [data: corpus, evaluation: embedded, _self_]\nseed: 3\npaths: {{cache: {tmp_path / 'cache'}}}\n"
+    )
+
+    def build(group: str, *overrides: str):
+        with initialize_config_dir(str(root), version_base="1.3"):
+            return instantiate(compose("train", list(overrides))[group])
+
+    return build
+
+
+def test_every_file_is_tried_below():
+    names = {path.stem for group in ("data", "evaluation") for path in (CONF / group).glob("*.yaml")}
+    assert names == {"corpus", "local", "hub", "c4", "embedded"}
+
+
+def test_the_shipped_corpus(build, tmp_path):
+    data = build("data")
+    assert (data.sequence_length, data.batch_size, data.max_tokens, data.seed) == (256, 16, None, 3)
+    assert Path(data.cache) == tmp_path / "cache"
+    assert len(data.source.files) == 4
+
+
+def test_ones_own_files(build, mixed_folder, tmp_path):
+    data = build("data", "data=local", f"data.files={mixed_folder}", "data.sequence_length=4", "data.batch_size=2")
+    assert data.batch(0)[0].shape == (2, 4)
+    data = build("data", "data=local", f"data.files=[{mixed_folder}/1.txt,{mixed_folder}/2.jsonl]")
+    assert len(data.source.files) == 2
+
+
+def test_another_tokenizer(build, word_tokenizer, mixed_folder):
+    path = word_tokenizer({"<unk>": 0, "</s>": 1, "a": 2})
+    data = build("data", "data=local", f"data.files={mixed_folder}", f"data.tokenizer={path}", "data.eos='</s>'")
+    assert data.tokenizer.vocabulary_size == 3
+
+
+def test_the_tokenizer_is_checked_against_the_model(build):
+    with pytest.raises(ValueError, match="vocabulary_size=100"):
+        build("data", "+model.vocabulary_size=100").prepare_data()
+
+
+def test_the_hub(build):
+    data = build("data", "data=hub", "data.hub=some/dataset", "data.config=en", "data.revision=abc")
+    assert str(data.source) == "some/dataset/en/train"
+    data = build("data", "data=c4", "data.max_tokens=1000")
+    assert (str(data.source), data.max_tokens) == ("allenai/c4/en/train", 1000)
+
+
+def test_the_shipped_sets(build):
+    suite = build("evaluation")
+    assert (suite.name, len(suite.names), suite.batch_size, suite.every) == ("embedded", 4, 16, None)
+
+
+def test_ones_own_sets(build, mixed_folder):
+    suite = build("evaluation", "evaluation=local", f"evaluation.files=[{mixed_folder}/1.txt]", "evaluation.every=5")
+    assert (suite.name, suite.names, suite.every) == ("local", ["1"], 5)
+
+
+def test_named_sets(build, mixed_folder):
+    sets = f"evaluation.sets={{a: {mixed_folder}/1.txt, b: {{files: {mixed_folder}/2.jsonl, column: id}}}}"
+    suite = build("evaluation", "evaluation.suite=v2", sets)
+    assert suite.names == ["a", "b"] and suite.sets["b"].column == "id"
+
+
+@pytest.mark.parametrize(
+    ("group", "choice", "knob"),
+    [
+        ("data", "local", "files"),
+        ("data", "hub", "hub"),
+        ("evaluation", "local", "files"),
+    ],
+)
+def test_what_must_be_given_is_named(build, group, choice, knob):
+    with pytest.raises(MissingMandatoryValue, match=f"{group}.{knob}"):
+        build(group, f"{group}={choice}")
