@@ -1,0 +1,139 @@
+"""What a person sees of a training run."""
+
+import math
+import sys
+import time
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+from hcexp.callbacks.curves import Curves
+from hcexp.callbacks.throughput import Throughput
+
+BAR_REFRESH_SECONDS = 0.2
+
+
+class Progress(TQDMProgressBar):
+    """In a terminal a bar over all optimiser steps; elsewhere, as in a log file, plain lines.
+
+    A line has exactly this form, which the driver of a sweep reads back from the end of a worker's log:
+
+        step 120/300  loss 4.213  12.3k tokens/s  0:00:31 left
+
+    Loss and tokens per second are those that `Curves` and `Throughput` have last brought to the host, so
+    showing them waits for nothing; the time left goes by the wall clock, validation and checkpoints
+    included. Give the Trainer no `enable_progress_bar=False`: Lightning refuses a bar beside it.
+
+    :param seconds: least time between two lines; the end of training always gets one.
+    :param terminal: True for the bar, False for lines; None asks the standard output.
+    """
+
+    def __init__(self, seconds: float = 10.0, terminal: bool | None = None) -> None:
+        if not seconds >= 0:
+            raise ValueError(f"progress.seconds must not be negative, got {seconds}")
+        super().__init__()
+        self.seconds = seconds
+        self.terminal = sys.stdout.isatty() if terminal is None else terminal
+        self._curves: Curves | None = None
+        self._throughput: Throughput | None = None
+
+    @property
+    def is_enabled(self) -> bool:  # of the bars, Lightning's own for validation among them
+        return self.terminal and super().is_enabled
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._curves = next((c for c in trainer.callbacks if isinstance(c, Curves)), None)
+        self._throughput = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
+        self._tokens = getattr(pl_module, "tokens_per_step", 0)
+        self._total = trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches
+        self._step = trainer.global_step
+        self._started: tuple[int, float] | None = None  # (step, time) at the end of the first step, which compiles
+        self._next = -math.inf if self.terminal else time.monotonic() + self.seconds
+        self.train_progress_bar = self.init_train_tqdm()
+
+    def init_train_tqdm(self) -> Tqdm:
+        return Tqdm(
+            total=self._total if math.isfinite(self._total) else None,
+            initial=self._step,
+            desc="step",
+            disable=self.is_disabled,
+            leave=True,
+            dynamic_ncols=True,
+            file=sys.stdout,
+            bar_format="{desc} {n_fmt}/{total_fmt} |{bar}|{postfix}",
+        )
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        pass  # one bar for the whole run
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        pass
+
+    def on_validation_end(self, *_: Any) -> None:
+        self.val_progress_bar.close()
+        self.reset_dataloader_idx_tracker()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self._step:
+            return
+        self._step, now = trainer.global_step, time.monotonic()
+        if self._started is None:
+            self._started = (self._step, now)
+        if now >= self._next and self._step < self._total:
+            self._next = now + (BAR_REFRESH_SECONDS if self.terminal else self.seconds)
+            self._show(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._show(trainer)
+        self.train_progress_bar.close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if self._train_progress_bar is not None:  # so that the error begins on its own line
+            self.train_progress_bar.close()
+
+    def _show(self, trainer: L.Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        steps, seconds = self._pace()
+        rate = self._throughput.tokens_per_second if self._throughput else None
+        rate = rate or (self._tokens * steps / seconds if seconds else math.nan)
+        left = (self._total - self._step) * seconds / steps if steps else math.nan
+        left = 0.0 if self._step >= self._total else left
+        loss = self._curves.loss if self._curves else math.nan
+        status = f"loss {loss:.3f}  {short(rate)} tokens/s  {clock(left)} left"
+        if self.terminal:
+            self.train_progress_bar.n = self._step
+            self.train_progress_bar.set_postfix_str(status)
+        else:
+            total = self._total if math.isfinite(self._total) else "?"
+            print(f"step {self._step}/{total}  {status}", flush=True)
+
+    def _pace(self) -> tuple[int, float]:
+        """Steps done in this process after its first one, and the seconds they took."""
+        if self._started is None:
+            return 0, 0.0
+        step, begun = self._started
+        return self._step - step, time.monotonic() - begun if self._step > step else 0.0
+
+
+def short(number: float) -> str:
+    """Three digits and a unit: 987, 12.3k, 4.56M; `-` for what is not known."""
+    if not math.isfinite(number):
+        return "-"
+    units = ["", "k", "M", "G"]
+    while number >= 999.5 and len(units) > 1:
+        number, units = number / 1000, units[1:]
+    whole = units[0] == "" or number >= 99.95
+    return f"{number:.0f}{units[0]}" if whole else f"{number:.3g}{units[0]}"
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, as in 0:00:31 or 26:03:04; `-` for what is not known."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

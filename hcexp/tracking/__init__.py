@@ -1,0 +1,11 @@
+"""What a run leaves in MLflow: the store (made or checked before training), the buffered logger, and the
+record of the code, versions and hardware that made it.
+"""
+
+from hcexp.tracking.history import history
+from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
+from hcexp.tracking.parameters import parameters
+from hcexp.tracking.record import record
+from hcexp.tracking.store import open_store, store_uri
+
+__all__ = ["BufferedMLFlowLogger", "NoTracking", "history", "open_store", "parameters", "record", "store_uri"]

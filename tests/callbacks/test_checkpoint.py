@@ -1,0 +1,264 @@
+import builtins
+import errno
+import os
+import shutil
+import signal
+from collections import namedtuple
+
+import pytest
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from hcexp.callbacks import StepCheckpoint, checkpoint_bytes, latest
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["state_dict"]["layer.weight"]
+
+
+def test_the_newest_are_kept_and_the_end_is_among_them(regression, fit, tmp_path):
+    module = regression()
+    fit(module, [StepCheckpoint(5, keep=2, folder=tmp_path)], 23)
+    assert names(tmp_path) == ["step=000020.ckpt", "step=000023.ckpt"]
+    assert torch.equal(weights(latest(tmp_path)), module.layer.weight)
+
+
+def test_the_folder_is_in_the_run_by_default(regression, fit, tmp_path):
+    fit(regression(), [StepCheckpoint(5)], 5)
+    assert names(tmp_path / "checkpoints") == ["step=000005.ckpt"]
+
+
+def test_the_log_is_written_before_a_checkpoint(regression, memory, fit, tmp_path):
+    events = []
+
+    class Watched(regression):
+        def on_save_checkpoint(self, checkpoint):
+            events.append("checkpoint")
+
+    memory.save = lambda: events.append("log")
+    fit(Watched(), [StepCheckpoint(5, folder=tmp_path)], 15, memory)
+    places = [place for place, event in enumerate(events) if event == "checkpoint"]
+    assert len(places) == 3 and all(events[place - 1] == "log" for place in places)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("interrupted", [5, 8])
+def test_a_resumed_run_is_the_uninterrupted_one(regression, fit, tmp_path, accumulate, interrupted):
+    # 14 batches an epoch: the interruption is inside one; a validation falls on some checkpoints
+    knobs = {
+        "accumulate_grad_batches": accumulate,
+        "val_check_interval": 4 * accumulate,
+        "limit_val_batches": 1,
+    }
+    knobs |= {"check_val_every_n_epoch": None}
+    whole = regression()
+    fit(whole, [StepCheckpoint(50, folder=tmp_path / "whole")], 20, **knobs)
+    first = regression()
+    fit(first, [StepCheckpoint(4, folder=tmp_path / "parts")], interrupted, **knobs)
+    checkpoint = latest(tmp_path / "parts")
+    second = regression(start=interrupted * accumulate)
+    fit(second, [StepCheckpoint(7, folder=tmp_path / "parts")], 20, ckpt=checkpoint, **knobs)
+    assert first.seen + second.seen == whole.seen
+    assert torch.equal(second.layer.weight, whole.layer.weight)
+    assert first.validated + second.validated == whole.validated
+    assert names(tmp_path / "parts") == ["step=000014.ckpt", "step=000020.ckpt"]
+
+
+def test_nothing_is_saved_between_micro_batches(regression, fit, tmp_path):
+    fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 5, accumulate_grad_batches=4)
+    saved = []
+
+    class Watched(StepCheckpoint):
+        def _save(self, trainer, pl_module):
+            saved.append((trainer.global_step, len(pl_module.seen)))
+            super()._save(trainer, pl_module)
+
+    callbacks = [Watched(5, folder=tmp_path)]
+    fit(regression(start=20), callbacks, 15, ckpt=latest(tmp_path), accumulate_grad_batches=4)
+    assert saved == [(10, 20), (15, 40)]
+
+
+def test_where_a_validation_is_due_the_checkpoint_comes_after_it(regression, fit, tmp_path):
+    events = []
+
+    class Watched(StepCheckpoint):
+        def _save(self, trainer, pl_module):
+            events.append(("save", trainer.global_step, len(pl_module.validated)))
+            super()._save(trainer, pl_module)
+
+    knobs = {"val_check_interval": 4, "limit_val_batches": 1}
+    fit(regression(), [Watched(2, folder=tmp_path)], 8, **knobs)
+    assert events == [("save", 2, 0), ("save", 4, 1), ("save", 6, 1), ("save", 8, 2)]
+
+
+@pytest.mark.parametrize("batch", [3, 4])  # the second is the last before a validation
+def test_sigterm_saves_the_step_and_the_run_goes_on_from_it(regression, fit, tmp_path, batch):
+    class Terminated(regression):
+        def training_step(self, *args):
+            if len(self.seen) == batch - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().training_step(*args)
+
+    knobs = {"val_check_interval": 4, "limit_val_batches": 1}
+    whole = regression()
+    fit(whole, [], 10, **knobs)
+    first = Terminated()
+    with pytest.raises(SIGTERMException):
+        fit(first, [StepCheckpoint(100, folder=tmp_path)], 10, **knobs)
+    assert names(tmp_path) == [f"step={batch:06}.ckpt"]
+    second = regression(start=batch)
+    fit(second, [StepCheckpoint(100, folder=tmp_path)], 10, ckpt=latest(tmp_path), **knobs)
+    assert first.seen + second.seen == whole.seen
+    assert first.validated + second.validated == whole.validated
+    assert torch.equal(second.layer.weight, whole.layer.weight)
+
+
+def test_sigterm_inside_a_validation_goes_back_to_before_it(regression, fit, tmp_path):
+    class Terminated(regression):
+        def validation_step(self, batch, batch_idx):
+            if batch_idx == 1 and self.trainer.global_step == 8:
+                os.kill(os.getpid(), signal.SIGTERM)
+            super().validation_step(batch, batch_idx)
+
+    knobs = {"val_check_interval": 4, "limit_val_batches": 3}
+    whole = regression(validation=3)
+    fit(whole, [], 12, **knobs)
+    first = Terminated(validation=3)
+    with pytest.raises(SIGTERMException):
+        fit(first, [StepCheckpoint(2, folder=tmp_path)], 12, **knobs)
+    assert names(tmp_path) == ["step=000004.ckpt", "step=000006.ckpt"]
+    second = regression(start=6, validation=3)
+    fit(second, [StepCheckpoint(100, folder=tmp_path)], 12, ckpt=latest(tmp_path), **knobs)
+    assert first.validated[:3] + second.validated == whole.validated
+    assert torch.equal(second.layer.weight, whole.layer.weight)
+
+
+def test_an_error_saves_nothing(regression, fit, tmp_path):
+    class Broken(regression):
+        def training_step(self, batch, batch_idx):
+            if batch_idx == 7:
+                raise RuntimeError("broken")
+            return super().training_step(batch, batch_idx)
+
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(Broken(), [StepCheckpoint(5, folder=tmp_path)], 10)
+    assert names(tmp_path) == ["step=000005.ckpt"]
+
+
+def test_no_room_stops_before_training(regression, fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - 2**20, 2**20))
+    module = regression()
+    with pytest.raises(OSError, match="3 checkpoints need .* free") as error:
+        fit(module, [StepCheckpoint(5, folder=tmp_path)], 10)
+    assert error.value.errno == errno.ENOSPC and "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+    assert module.seen == [] and names(tmp_path) == []
+
+
+def test_the_room_of_older_checkpoints_is_counted(regression, fit, tmp_path, monkeypatch):
+    fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 10)
+    free = 1.5 * checkpoint_bytes(regression(), [])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - free, free))
+    fit(regression(start=10), [StepCheckpoint(5, folder=tmp_path)], 20, ckpt=latest(tmp_path))
+    assert names(tmp_path) == ["step=000015.ckpt", "step=000020.ckpt"]
+
+
+def test_no_room_stops_before_a_save(regression, fit, tmp_path, monkeypatch):
+    class Filling(StepCheckpoint):
+        def on_train_batch_end(self, trainer, *args):
+            if trainer.global_step == 10:
+                monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 0))
+            super().on_train_batch_end(trainer, *args)
+
+    with pytest.raises(OSError, match=r"1 checkpoint needs .* 0 B are free") as error:
+        fit(regression(), [Filling(5, folder=tmp_path)], 20)
+    assert error.value.errno == errno.ENOSPC
+    assert names(tmp_path) == ["step=000005.ckpt"] and weights(latest(tmp_path)).isfinite().all()
+
+
+@pytest.mark.parametrize("survives", [0, 500, 3000])  # bytes
+def test_a_disk_that_fills_up_midway_leaves_the_earlier_ones(regression, fit, tmp_path, monkeypatch, survives):
+    fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 10)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    real = builtins.open
+
+    def full(path, mode="r", *args, **kwargs):
+        file = real(path, mode, *args, **kwargs)
+        if "w" not in mode or not str(path).startswith(str(tmp_path)):
+            return file
+        written, write = 0, file.write
+
+        class Full:
+            def write(self, data):
+                nonlocal written
+                written += len(data)
+                if written > survives:
+                    write(bytes(data)[: len(data) // 2])
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return write(data)
+
+            def __getattr__(self, name):
+                return getattr(file, name)
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *exc):
+                file.close()
+
+        return Full()
+
+    monkeypatch.setattr(builtins, "open", full)
+    with pytest.raises(OSError, match="disk is full, checkpoint .*step=000015.ckpt") as error:
+        fit(regression(start=10), [StepCheckpoint(5, folder=tmp_path)], 20, ckpt=latest(tmp_path))
+    assert error.value.errno == errno.ENOSPC and "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_estimate_is_close(fit, regression, tmp_path):
+    class Large(regression):
+        def __init__(self):
+            super().__init__()
+            self.extra = torch.nn.Linear(1000, 1000)
+            self.frozen = torch.nn.Embedding(1000, 500).requires_grad_(False)
+
+        def training_step(self, batch, batch_idx):
+            outputs = super().training_step(batch, batch_idx)
+            return outputs | {"loss": outputs["loss"] + self.extra.weight.mean() ** 2}
+
+    module = Large()
+    before = checkpoint_bytes(module, [torch.optim.AdamW(module.parameters())])
+    trainer = fit(module, [StepCheckpoint(3, folder=tmp_path)], 3)
+    size = latest(tmp_path).stat().st_size
+    assert size < checkpoint_bytes(module, trainer.optimizers) < 1.2 * size
+    assert size < before < 1.2 * size
+
+
+def test_latest_goes_by_step_and_passes_over_what_is_not_whole(tmp_path):
+    assert latest(tmp_path) is None and latest(tmp_path / "missing") is None
+    for step in ("000009", "000010", "1000000"):
+        torch.save({"step": torch.zeros(1000)}, tmp_path / f"step={step}.ckpt")
+    (tmp_path / "step=9999999.ckpt.partial").touch()
+    (tmp_path / "last.ckpt").touch()
+    assert latest(tmp_path).name == "step=1000000.ckpt"
+    cut = tmp_path / "step=1000000.ckpt"
+    cut.write_bytes(cut.read_bytes()[:-30])
+    (tmp_path / "step=2000000.ckpt").mkdir()  # sharded, and not finished
+    assert latest(tmp_path).name == "step=000010.ckpt"
+
+
+def test_what_a_killed_process_was_writing_is_removed(regression, fit, tmp_path):
+    (tmp_path / "step=000005.ckpt.partial").write_bytes(b"half")
+    fit(regression(), [StepCheckpoint(10, folder=tmp_path)], 10)
+    assert names(tmp_path) == ["step=000010.ckpt"]
+
+
+@pytest.mark.parametrize("knobs", [{"every_n_steps": 0}, {"keep": 0}])
+def test_knobs_are_checked(knobs):
+    with pytest.raises(ValueError, match=f"checkpoint.{next(iter(knobs))} must be at least 1, got 0"):
+        StepCheckpoint(**knobs)

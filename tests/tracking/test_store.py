@@ -1,0 +1,119 @@
+import http.server
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from hcexp.tracking import open_store
+from hcexp.tracking.store import public
+
+FREE_PORT = 9  # "discard": nothing listens there
+
+
+def test_the_store_is_beside_the_runs(runs):
+    uri = open_store(None, runs)
+    assert uri == f"sqlite:///{runs / 'mlflow.db'}"
+    experiment = MlflowClient(uri).get_experiment_by_name("hcexp")
+    assert experiment.artifact_location == str(runs / "artifacts")
+    assert open_store(None, runs) == uri, "opening again changes nothing"
+    assert MlflowClient(uri).get_experiment_by_name("hcexp").experiment_id == experiment.experiment_id
+
+
+def test_the_environment_names_the_store(runs, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert open_store(None, elsewhere) == f"sqlite:///{runs / 'mlflow.db'}"
+    assert not list(elsewhere.iterdir())
+
+
+def test_an_argument_comes_before_the_environment(runs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///nowhere")
+    uri = f"sqlite:///{runs / 'mlflow.db'}"
+    assert open_store(uri, runs) == uri
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "/data/mlruns", "file:///data/mlruns", "./mlruns"])
+def test_a_file_store_is_refused(uri, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(uri) + ".*file store.*sqlite:///") as error:
+        open_store(uri, tmp_path)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:"])
+def test_a_store_in_memory_is_refused(uri, tmp_path):
+    with pytest.raises(ValueError, match="gone when the run ends"):
+        open_store(uri, tmp_path)
+
+
+def test_an_unknown_scheme_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not supported"):
+        open_store("ftp://host/store", tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg2"])
+def test_an_unreachable_server_is_named_at_once_without_its_password(scheme, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    start = time.monotonic()
+    uri = f"{scheme}://ada:s3cret@127.0.0.1:{FREE_PORT}/store"
+    with pytest.raises(ConnectionError, match=rf"{re.escape(scheme)}://127.0.0.1:{FREE_PORT}/store") as error:
+        open_store(uri, tmp_path)
+    assert time.monotonic() - start < 10, "MLflow would try for minutes"
+    assert "\n" not in str(error.value) and "tracking=none" in str(error.value)
+    assert "ada" not in str(error.value) and "s3cret" not in str(error.value)
+
+
+def test_any_answer_is_an_answer(tmp_path, monkeypatch):
+    class Forbidden(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(403)
+
+        def do_GET(self):
+            self.send_error(403)
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = http.server.HTTPServer(("127.0.0.1", 0), Forbidden)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(ConnectionError, match="cannot be used: .*403") as error:
+            open_store(f"http://ada:s3cret@127.0.0.1:{server.server_port}", tmp_path)
+        assert "does not answer" not in str(error.value) and "s3cret" not in str(error.value)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_two_processes_make_one_store(tmp_path):
+    command = (
+        "import os, sys; os.environ.pop('MLFLOW_TRACKING_URI', None);"
+        "from hcexp.tracking import open_store; open_store(None, sys.argv[1])"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", command, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert sorted(e.name for e in client.search_experiments()) == ["Default", "hcexp"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://ada:s3cret@host:5000/a?token=x#y", "http://host:5000/a"),
+        ("postgresql://ada:p@ss@host/db", "postgresql://host/db"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("https://host", "https://host"),
+        ("http://ada:s3/cr?et@host/a", "http://host/a"),
+    ],
+)
+def test_public(uri, shown):
+    assert public(uri) == shown
