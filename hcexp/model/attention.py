@@ -1,0 +1,33 @@
+"""Causal self-attention without bias, as in OLMo."""
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from hcexp.model.rope import rotate
+
+
+class Attention(nn.Module):
+    """Multi-head causal attention with rotary positions; queries and keys are normed before the split into heads
+    if `qk_norm` is given (OLMoE).
+
+    Raises ValueError unless `heads` divides d into heads of even width.
+    """
+
+    def __init__(self, d: int, heads: int, qk_norm: tuple[nn.Module, nn.Module] | None = None):
+        super().__init__()
+        if heads < 1 or d % heads or (d // heads) % 2:
+            raise ValueError(
+                f"model.heads={heads} does not divide model.d={d} into heads of even width: "
+                f"choose heads from {[h for h in range(1, d // 2 + 1) if d % (2 * h) == 0]}"
+            )
+        self.heads = heads
+        self.qkv = nn.Linear(d, 3 * d, bias=False)
+        self.out = nn.Linear(d, d, bias=False)
+        self.q_norm, self.k_norm = qk_norm or (nn.Identity(), nn.Identity())
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """(batch, seq, d) to (batch, seq, d); `rotary` as `hcexp.model.rope.rotary_angles` gives it."""
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q_norm(q), self.k_norm(k), v))
+        y = scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v, is_causal=True)
+        return self.out(y.transpose(1, 2).flatten(-2))

@@ -1,0 +1,45 @@
+"""The operator that nearly every residual mode is a case of: `X' = M X + Wᵀ F(R X)`.
+
+It is written here once, plainly. A mode's own faster code is tested against it, forward and backward, and the
+analysis unfolds trained models with the same coefficients.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Coefficients(NamedTuple):
+    """The matrix `HC = [[0, B], [A_m, A_r]]` of one sublayer (Hyper-Connections, Eq. 1), with or without token axes.
+
+    B:   (…, n)     weight of the sublayer's output in each stream.
+    A_m: (…, n)     weight of each stream in the sublayer's input.
+    A_r: (…, n, n)  row i, column j: weight of stream i in stream j after the sublayer.
+    """
+
+    B: Tensor
+    A_m: Tensor
+    A_r: Tensor
+
+
+def read(H: Tensor, A_m: Tensor) -> Tensor:
+    """The sublayer's input `A_mᵀ H`, (batch, seq, d), from the streams H of shape (batch, seq, n, d)."""
+    return torch.einsum("...n,...nd->...d", A_m, H)
+
+
+def mix(H: Tensor, A_r: Tensor) -> Tensor:
+    """The streams that pass the sublayer by, `H' = A_rᵀ H`, (batch, seq, n, d)."""
+    return torch.einsum("...ij,...id->...jd", A_r, H)
+
+
+def write(B: Tensor, output: Tensor) -> Tensor:
+    """The sublayer's output, (batch, seq, d), weighted into each stream: `Bᵀ T`, (batch, seq, n, d)."""
+    return torch.einsum("...n,...d->...nd", B, output)
+
+
+def hyper_connect(H: Tensor, sublayer: Callable[[Tensor], Tensor], coefficients: Coefficients) -> Tensor:
+    """`Ĥ = Bᵀ T(A_mᵀ H) + A_rᵀ H` (Eq. 2) on streams of shape (batch, seq, n, d); `sublayer` contains its norm."""
+    B, A_m, A_r = coefficients
+    return write(B, sublayer(read(H, A_m))) + mix(H, A_r)

@@ -1,0 +1,45 @@
+"""Pre-Norm, the plain transformer: `h + T(norm h)`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hcexp.residual.operator import Coefficients
+from hcexp.residual.stream import Connection, NormFactory, ResidualStream
+
+
+class PreNormConnection(Connection):
+    """`h + T(norm h)` on a state h of shape (batch, seq, d)."""
+
+    def __init__(self, d: int, norm: NormFactory):
+        super().__init__()
+        self.norm = norm(d)
+
+    def forward(self, h: Tensor, sublayer: Callable[..., Tensor], *context: Any) -> Tensor:
+        return h + sublayer(self.norm(h), *context)
+
+    def coefficients(self, h: Tensor, output: Tensor) -> Coefficients:
+        """n = 1 and B = A_m = A_r = 1 (Eq. 15)."""
+        return Coefficients(h.new_ones(1), h.new_ones(1), h.new_ones(1, 1))
+
+
+class PreNorm(ResidualStream):
+    """The baseline of every comparison: one stream, no parameters of its own."""
+
+    def __init__(self, d: int, kinds: Sequence[str], norm: NormFactory):
+        super().__init__(d, kinds, norm)
+        self.connections = nn.ModuleList(PreNormConnection(d, norm) for _ in kinds)
+
+    def expand(self, h: Tensor) -> Tensor:
+        return h
+
+    def reduce(self, h: Tensor) -> Tensor:
+        return self.norm(h)
+
+    def expand_weights(self) -> Tensor:
+        return torch.ones(1)
+
+    def reduce_weights(self) -> Tensor:
+        return torch.ones(1)

@@ -1,0 +1,105 @@
+"""The interface between a network and its residual mode.
+
+    state = stream.expand(h)
+    for connection, sublayer in zip(stream.connections, sublayers):
+        state = connection(state, sublayer, *context)
+    h = stream.reduce(state)
+
+The network never looks into `state`. All norms belong to the stream: a connection norms its sublayer's input or
+output, `reduce` contains the final norm, and sublayers have none of their own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from hcexp.residual.operator import Coefficients
+
+State = Any  # a tensor, or a NamedTuple of tensors, so that compile, checkpointing and sharding see inside
+
+
+class NormFactory(Protocol):
+    """Makes the model's norm for vectors of width d; `elementwise_affine` overrides whether it has weights."""
+
+    def __call__(self, d: int, *, elementwise_affine: bool = ...) -> nn.Module: ...
+
+
+class Connection(nn.Module, ABC):
+    """Carries one sublayer: `Ĥ = HC(T, H)` (Hyper-Connections, Eq. 2)."""
+
+    @abstractmethod
+    def forward(self, state: State, sublayer: Callable[..., Tensor], *context: Any) -> State:
+        """Run `sublayer(x, *context)`, a map of (batch, seq, d) to the same, within the state."""
+
+    @abstractmethod
+    def coefficients(self, state: State, output: Tensor) -> Coefficients:
+        """The mode as a case of the operator: `(B, A_m, A_r)` for this state and this output of the sublayer.
+
+        `output` has shape (batch, seq, d); modes that norm after the sublayer depend on it.
+        """
+
+    def reset_parameters(self) -> None:
+        """Set the mode's own parameters to their initial values (they may have been made on the meta device)."""
+
+    def undecayed(self) -> Iterable[nn.Parameter]:
+        """The parameters that take no weight decay, norms aside."""
+        return ()
+
+
+class ResidualStream(nn.Module, ABC):
+    """A residual mode for one network: its connections, how it starts and how it ends.
+
+    A subclass sets `connections` in its constructor and defines the rest.
+
+    Args:
+        d: width of the hidden vectors.
+        kinds: what each sublayer is, in order: "attention" or "feed_forward".
+        norm: makes the model's norm.
+    """
+
+    connections: nn.ModuleList
+    output_init_factor: float = 1.0  # multiplies the standard deviation of every sublayer's output projection
+
+    def __init__(self, d: int, kinds: Sequence[str], norm: NormFactory):
+        super().__init__()
+        self.d = d
+        self.kinds = tuple(kinds)
+        self.norm = norm(d)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width that the mode asks of the embedding."""
+        return self.d
+
+    @property
+    def output_dim(self) -> int:
+        """Width of what `reduce` gives."""
+        return self.d
+
+    @abstractmethod
+    def expand(self, h: Tensor) -> State:
+        """The state that the embedding, (batch, seq, embedding_dim), starts."""
+
+    @abstractmethod
+    def reduce(self, state: State) -> Tensor:
+        """The normed hidden vector, (batch, seq, output_dim), that the state ends in."""
+
+    @abstractmethod
+    def expand_weights(self) -> Tensor:
+        """Weight of the embedding in each stream, (n,): B of layer 0 in the unfolding (Eq. 27)."""
+
+    @abstractmethod
+    def reduce_weights(self) -> Tensor:
+        """Weight of each stream in the hidden vector before the final norm, (n,): A_m of layer L+1."""
+
+    def reset_parameters(self) -> None:
+        """Set every connection's own parameters to their initial values."""
+        for connection in self.connections:
+            connection.reset_parameters()
+
+    def undecayed(self) -> Iterable[nn.Parameter]:
+        """The mode's parameters that take no weight decay, norms aside."""
+        return chain.from_iterable(connection.undecayed() for connection in self.connections)
