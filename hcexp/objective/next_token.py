@@ -1,0 +1,116 @@
+"""Next-token prediction."""
+
+from collections.abc import Callable
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from hcexp.data.loader import Batch
+from hcexp.evaluation import Suite
+from hcexp.model import LanguageModel
+from hcexp.optim import Schedule
+
+
+class NextToken(L.LightningModule):
+    """Trains a language model on cross-entropy, and measures it on every set of a validation suite.
+
+    Nothing is logged from the training step: callbacks read its outputs, so that a step costs no more than in a
+    bare loop.
+
+    Args:
+        model: may lie on the meta device; the weights are drawn in `configure_model`.
+        optimizer: makes the optimizer from the model.
+        schedule: the learning rate's course.
+        suite: the named validation sets.
+        seed: of the initial weights.
+        tokens_per_step: tokens an optimiser step over all devices, for tokens per second.
+        z_loss: weight of the mean squared log-partition (OLMoE: 1e-3).
+        compile: compile the model's blocks.
+
+    Raises ValueError for a negative `z_loss`.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        optimizer: Callable[[nn.Module], Optimizer],
+        schedule: Schedule,
+        suite: Suite,
+        *,
+        seed: int,
+        tokens_per_step: int,
+        z_loss: float = 0.0,
+        compile: bool = False,
+    ):
+        super().__init__()
+        if z_loss < 0:
+            raise ValueError(f"objective.z_loss={z_loss} is a weight: it must be 0 or more")
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.suite = suite
+        self.seed = seed
+        self.tokens_per_step = tokens_per_step
+        self.z_loss = z_loss
+        self.compile_blocks = compile
+        self.losses = suite.losses()
+        self.grad_norm: Tensor | None = None  # of the last optimiser step, before clipping
+        self.validation: dict[str, float] = {}  # of the last validation
+        self.validated_step: int | None = None
+        self.configured = False
+
+    def configure_model(self) -> None:
+        if self.configured:
+            return
+        self.model.to_empty(device=self.device)
+        self.model.reset_parameters(self.seed)
+        if self.compile_blocks:
+            self.model.compile_blocks()
+        self.configured = True
+
+    def on_fit_start(self) -> None:
+        limit = self.trainer.gradient_clip_val
+        if limit is not None and not limit > 0:  # a negative one would turn the gradients round
+            raise ValueError(f"trainer.gradient_clip_val={limit} is not allowed: it must be more than 0, or null for none")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """`loss` is what is minimised, `cross_entropy` what is reported: nats a token, the mean of the batch."""
+        inputs, targets = batch
+        logits = _wide(self.model(inputs)).flatten(0, 1)
+        nats = cross_entropy(logits, targets.flatten())
+        loss = nats + self.z_loss * logits.logsumexp(-1).square().mean() if self.z_loss else nats
+        return {"loss": loss, "cross_entropy": nats.detach()}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by the total norm, and keep the norm, which Lightning's own clipping throws away."""
+        limit = float("inf") if gradient_clip_val is None else gradient_clip_val
+        self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+
+    def configure_optimizers(self) -> dict:
+        optimizer = self.optimizer(self.model)
+        scheduler = self.schedule(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        inputs, targets = batch
+        logits = _wide(self.model(inputs)).flatten(0, 1)
+        nats = cross_entropy(logits, targets.flatten(), ignore_index=-100, reduction="sum")
+        self.losses[dataloader_idx].update(nats, (targets != -100).sum())
+
+    def on_validation_epoch_end(self) -> None:
+        self.validation = self.suite.results(self.losses)
+        self.validated_step = self.trainer.global_step
+        for loss in self.losses:
+            loss.reset()
+        for logger in self.loggers:
+            logger.log_metrics(self.validation, step=self.validated_step)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """Logits in float32 or wider: a softmax over thousands of bfloat16 values loses what is compared here."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

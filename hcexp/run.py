@@ -1,0 +1,276 @@
+"""One configuration in, one result out: compose, identity, train, record."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from filelock import FileLock, Timeout
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+import hcexp
+from hcexp.callbacks import latest
+from hcexp.tracking import record
+
+RESULT = "result.json"
+
+# What cannot change a run's result. Files and tokenizers count by their content, as fingerprints.
+WITHOUT_EFFECT = (
+    "choices",
+    "paths",
+    "tracking",
+    "callbacks.progress",
+    "callbacks.checkpoint",
+    "callbacks.throughput",
+    "data.cache",
+    "data.files",
+    "data.tokenizer",
+    "data.verify",
+    "data.workers",
+    "evaluation.batch_size",
+    "evaluation.files",
+    "evaluation.sets",
+)
+
+# Whole numbers that may be null, whichever of the two is the default.
+OPTIONAL = ("data.max_tokens", "evaluation.every", "evaluation.max_tokens")
+
+
+def shipped(name: str) -> Path:
+    """The folder `conf` or `sweeps`: in the installed package, or beside it in a checkout."""
+    package = Path(hcexp.__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration of one run, from the defaults in `conf/` and Hydra overrides; `choices` says what was chosen.
+
+    Raises Hydra's and OmegaConf's exceptions for unknown choices and knobs, and ValueError for a value of the wrong
+    kind.
+    """
+    conf = shipped("conf")
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config = hydra_compose("train", list(overrides), return_hydra_config=True)
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        chosen = [o.input_line for o in parsed if (conf / o.key_or_group).is_dir()]
+        defaults = hydra_compose("train", chosen)
+    for override in parsed:
+        _check_kind(config, defaults, override.key_or_group)
+    choices = {k: v for k, v in config.hydra.runtime.choices.items() if not k.startswith("hydra/")}
+    with open_dict(config):
+        del config["hydra"]
+        config.choices = choices
+        config.paths = {name: str(Path(path).expanduser()) for name, path in config.paths.items()}
+    return config
+
+
+def _check_kind(config: DictConfig, defaults: DictConfig, knob: str) -> None:
+    """Numbers and switches stay what they are by default; the Trainer's are left to Lightning."""
+    default = OmegaConf.select(defaults, knob, throw_on_missing=False)
+    value = OmegaConf.select(config, knob, throw_on_missing=False)
+    if knob in OPTIONAL:
+        if value is not None and type(value) is not int:
+            raise ValueError(f"{knob}={value} is not allowed: it must be a whole number, or null")
+        return
+    kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+    if type(default) not in kinds or knob.startswith("trainer."):
+        return
+    if type(value) is not type(default) and (type(value), type(default)) != (int, float):
+        given = "null" if value is None else value
+        raise ValueError(f"{knob}={given} is not allowed: it must be {kinds[type(default)]}, such as {default}")
+
+
+def build_model(config: DictConfig) -> torch.nn.Module:
+    """The network of a configuration, on the meta device: no memory, no weights yet."""
+    with torch.device("meta"):
+        return instantiate(config.model, residual=instantiate(config.residual))
+
+
+class Run:
+    """A configuration, and the folder `paths.runs/<identity>` that its run leaves.
+
+    Raises ValueError, FileNotFoundError and the like, in one line, for a configuration that cannot run.
+    """
+
+    def __init__(self, config: DictConfig, overrides: Sequence[str] = ()):
+        self.config = config
+        self.overrides = list(overrides)
+        self.model = build_model(config)
+        self.data = instantiate(config.data)
+        self.suite = instantiate(config.evaluation)
+        self.identity = self._identity()
+        self.trainer: L.Trainer | None = None  # of this process, once it trains
+        self.directory = Path(config.paths.runs) / self.identity
+
+    def _identity(self) -> str:
+        """Hash of the resolved configuration and the data's fingerprints, less what cannot change the result."""
+        resolved = OmegaConf.to_container(self.config, resolve=True, throw_on_missing=True)
+        for knob in WITHOUT_EFFECT:
+            *parents, key = knob.split(".")
+            reduce(lambda section, name: section[name], parents, resolved).pop(key, None)
+        content = {
+            "config": resolved,
+            "data": self.data.fingerprint,
+            "evaluation": self.suite.fingerprint,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def result(self) -> dict[str, Any]:
+        """What the run left: `state` is "finished", "failed" or, if there is nothing yet, "missing"."""
+        try:
+            return json.loads((self.directory / RESULT).read_text())
+        except FileNotFoundError:
+            return {"identity": self.identity, "state": "missing", "error": None, "metrics": {}}
+
+    def prepare(self) -> None:
+        """Tokenise the training text and the validation sets, unless the cache has them."""
+        self.data.prepare_data()
+        self.data.setup()
+        self.suite.prepare(
+            self.data.tokenizer, self.config.paths.cache, self.data.sequence_length, verify=self.data.verify
+        )
+        self.data.validation = self.suite.dataloaders
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end and return the result; a finished run is not repeated, a broken one goes on.
+
+        While another process is at the same run, this one waits.
+
+        Raises:
+            FloatingPointError: loss or gradient norm ceased to be finite.
+            OSError: no room for a checkpoint.
+            ConnectionError: the tracking server does not answer.
+        """
+        if rank_zero_only.rank:  # one of several processes at one run: the first of them holds the lock
+            return self._train()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.directory / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"another process is at the run {self.directory}: waiting for it", flush=True)
+            lock.acquire()
+        try:
+            result = self.result()
+            return result if result["state"] == "finished" else self._train()
+        finally:
+            self._remove_unstarted()
+            lock.release()
+
+    def _train(self) -> dict[str, Any]:
+        config, directory = self.config, self.directory
+        if config.compile:
+            _require_compiler()
+        rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
+        L.seed_everything(config.seed, verbose=False)
+        made_by = record()
+
+        # Everything that can be wrong in the configuration is built before the tracking store hears of the run.
+        self.prepare()
+        objective = self._objective()
+        callbacks = instantiate(config.callbacks, checkpoint={"folder": str(directory / "checkpoints")})
+        tracked = directory / "tracking.json"
+        logger = instantiate(
+            config.tracking,
+            runs=config.paths.runs,
+            run_id=json.loads(tracked.read_text())["run_id"] if tracked.exists() else None,
+        )
+        rank_zero_only(OmegaConf.save)(config, directory / "config.yaml", resolve=True)
+        try:
+            logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+            logger.log_record(made_by)
+            logger.log_file(directory / "config.yaml")
+            self.trainer = trainer = instantiate(
+                config.trainer,
+                callbacks=list(callbacks.values()),
+                logger=logger,
+                default_root_dir=str(directory),
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+                check_val_every_n_epoch=None,
+                val_check_interval=(self.suite.every or 0) * config.trainer.accumulate_grad_batches or None,
+            )
+            _write(tracked, {"run_id": logger.run_id})
+            trainer.fit(objective, datamodule=self.data, ckpt_path=latest(directory / "checkpoints"), weights_only=True)
+            if objective.validated_step != trainer.global_step:
+                trainer.validate(objective, datamodule=self.data, verbose=False, weights_only=True)
+        except BaseException as error:
+            if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+                error = error.__context__  # Lightning makes an exit of Ctrl-C
+            logger.fail(error)
+            self._finish("failed", made_by, error=str(error).partition("\n")[0] or type(error).__name__)
+            raise error
+        logger.log_checkpoint(latest(directory / "checkpoints"))
+        metrics = callbacks["curves"].metrics | callbacks["throughput"].metrics | objective.validation
+        return self._finish(
+            "finished",
+            made_by,
+            metrics=metrics,
+            steps=trainer.global_step,
+            tokens=trainer.global_step * objective.tokens_per_step,
+            parameters=sum(p.numel() for p in objective.model.parameters()),
+            run_id=logger.run_id,
+        )
+
+    def _remove_unstarted(self) -> None:
+        """A run that could not start leaves no folder behind."""
+        lock = self.directory / ".lock"
+        if list(self.directory.iterdir()) == [lock]:
+            lock.unlink()
+            self.directory.rmdir()
+
+    def _objective(self) -> L.LightningModule:
+        config = self.config
+        return instantiate(
+            config.objective,
+            model=self.model,
+            optimizer=instantiate(config.optimizer),
+            schedule=instantiate(config.schedule),
+            suite=self.suite,
+            seed=config.seed,
+            tokens_per_step=self.data.batch_size * self.data.sequence_length,
+            compile=config.compile,
+        )
+
+    def _finish(self, state: str, made_by: dict, **values: Any) -> dict[str, Any]:
+        """The result file is written last, and is the only proof of success."""
+        result = {
+            "identity": self.identity,
+            "state": state,
+            "error": None,
+            "metrics": {},
+            "overrides": self.overrides,
+            "seed": self.config.seed,
+            **values,
+            "record": made_by,
+            "config": OmegaConf.to_container(self.config, resolve=True),
+        }
+        _write(self.directory / RESULT, result)
+        return result
+
+
+@rank_zero_only
+def _write(path: Path, content: dict) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False))
+    os.replace(partial, path)
+
+
+def _require_compiler() -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if not (which(compiler) or which("clang++")):
+        raise FileNotFoundError(
+            f"compile=true needs a C++ compiler, and {compiler} is not there: install g++, or set CXX"
+        )

@@ -1,0 +1,25 @@
+from functools import partial
+
+import pytest
+
+from hcexp.model import LanguageModel
+from hcexp.residual import DynamicHyperConnections, PreNorm, StaticHyperConnections
+
+RESIDUAL = {
+    "pre_norm": PreNorm,
+    "shc": partial(StaticHyperConnections, n=3),
+    "dhc": partial(DynamicHyperConnections, n=3),
+}
+
+
+@pytest.fixture
+def small():
+    """Makes a small model of a residual mode, its weights drawn from a seed."""
+
+    def make(residual="pre_norm", seed=0, **knobs):
+        sizes = {"d": 32, "layers": 3, "heads": 4, "inner": 48, "vocabulary_size": 100, "pad_vocabulary_to": 1}
+        model = LanguageModel(RESIDUAL.get(residual, residual), **{**sizes, **knobs})
+        model.reset_parameters(seed)
+        return model
+
+    return make

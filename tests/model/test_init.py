@@ -1,0 +1,57 @@
+"""Initial weights: their deviations, and that each depends on the seed and its own name alone."""
+
+from math import sqrt
+
+import pytest
+import torch
+
+from hcexp.model.init import draw
+
+
+def test_mitchell_deviations(small):
+    d, inner = 128, 512
+    model = small(d=d, inner=inner, vocabulary_size=2048)
+    shrunk = 0.9866  # deviation of a standard normal truncated at 3
+    expected = {"embedding.weight": 1 / sqrt(d)}
+    for layer in range(3):
+        depth = sqrt(2 * (layer + 1))
+        expected |= {
+            f"blocks.{layer}.attention.qkv.weight": 1 / sqrt(d),
+            f"blocks.{layer}.feed_forward.gate_up.weight": 1 / sqrt(d),
+            f"blocks.{layer}.attention.out.weight": 1 / sqrt(d) / depth,
+            f"blocks.{layer}.feed_forward.out.weight": 1 / sqrt(inner) / depth,
+        }
+    weights = dict(model.named_parameters())
+    assert weights.keys() == expected.keys()
+    for name, std in expected.items():
+        assert weights[name].std().item() == pytest.approx(shrunk * std, rel=0.03), name
+        assert weights[name].abs().max() <= 3 * std * (1 + 1e-6)
+
+
+def test_normal_deviations_take_the_modes_factor(small):
+    for mode, factor in (("pre_norm", 1), ("dhc", 3**-0.5)):
+        block = small(mode, d=128, inner=512, init="normal").blocks[2]
+        assert block.attention.qkv.weight.std().item() == pytest.approx(0.9866 * 0.02, rel=0.03)
+        assert block.feed_forward.out.weight.std().item() == pytest.approx(0.9866 * 0.02 * factor, rel=0.03)
+
+
+def test_a_draw_depends_on_seed_and_name():
+    shape = torch.Size([5, 7])
+    assert torch.equal(draw(shape, 1.0, 0, "a"), draw(shape, 1.0, 0, "a"))
+    assert not torch.equal(draw(shape, 1.0, 0, "a"), draw(shape, 1.0, 1, "a"))
+    assert not torch.equal(draw(shape, 1.0, 0, "a"), draw(shape, 1.0, 0, "b"))
+
+
+def test_weights_do_not_depend_on_where_the_model_was_built(small):
+    from hcexp.model import LanguageModel
+    from tests.model.conftest import RESIDUAL
+
+    sizes = {"d": 32, "layers": 3, "heads": 4, "inner": 48, "vocabulary_size": 100, "pad_vocabulary_to": 1}
+    with torch.device("meta"):
+        model = LanguageModel(RESIDUAL["dhc"], **sizes, norm_affine=True, qk_norm=True)
+    model = model.to_empty(device="cpu")
+    for parameter in model.parameters():
+        parameter.data.fill_(float("nan"))
+    model.reset_parameters(0)
+    for a, b in zip(model.parameters(), small("dhc", norm_affine=True, qk_norm=True).parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,168 @@
+"""The network: against another implementation, in its sizes, and blind to the mode it carries."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from hcexp.model import LanguageModel
+from hcexp.paper import table
+from hcexp.residual import DynamicHyperConnections, StaticHyperConnections
+from hcexp.run import build_model, compose
+
+
+def tokens(batch=2, seq=17, vocabulary=100):
+    return torch.randint(vocabulary, (batch, seq), generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def load_olmo(model: LanguageModel, olmo) -> None:
+    """Copy the weights of a `transformers` OLMo into ours, which holds q, k, v and gate, up in one matrix each."""
+    weights = olmo.state_dict()
+    model.embedding.weight.copy_(weights["model.embed_tokens.weight"])
+    if model.unembedding is not None:
+        model.unembedding.weight.copy_(weights["lm_head.weight"])
+    for i, block in enumerate(model.blocks):
+        at = f"model.layers.{i}."
+        qkv = [weights[f"{at}self_attn.{name}_proj.weight"] for name in "qkv"]
+        block.attention.qkv.weight.copy_(torch.cat(qkv))
+        block.attention.out.weight.copy_(weights[f"{at}self_attn.o_proj.weight"])
+        gate_up = [weights[f"{at}mlp.{name}_proj.weight"] for name in ("gate", "up")]
+        block.feed_forward.gate_up.weight.copy_(torch.cat(gate_up))
+        block.feed_forward.out.weight.copy_(weights[f"{at}mlp.down_proj.weight"])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_pre_norm_is_the_olmo_of_transformers(small, tied):
+    from transformers import OlmoConfig, OlmoForCausalLM
+
+    torch.manual_seed(0)
+    config = OlmoConfig(
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        tie_word_embeddings=tied,
+        initializer_range=0.2,
+    )
+    olmo = OlmoForCausalLM(config).eval()
+    model = small(tied=tied)
+    load_olmo(model, olmo)
+    expected = olmo(tokens()).logits
+    assert expected.std() > 0.1
+    torch.testing.assert_close(model(tokens()), expected, rtol=1e-5, atol=1e-5)
+
+
+EXACT = [(row["model"], row["total_exact"]) for row in table(7).rows if not row["model"].startswith("OLMoE")]
+DENSE = {
+    "OLMo-1B": ["model=1b", "residual=pre_norm"],
+    "SHC×2": ["model=1b", "residual=shc", "residual.n=2"],
+    "SHC×4": ["model=1b", "residual=shc", "residual.n=4"],
+    "DHC×2": ["model=1b", "residual=dhc", "residual.n=2"],
+    "DHC×4": ["model=1b", "residual=dhc", "residual.n=4"],
+    "OLMo-7B": ["model=7b", "residual=pre_norm"],
+    "OLMo-7B-DHC×4": ["model=7b", "residual=dhc", "residual.n=4"],
+}
+
+
+@pytest.mark.parametrize("row, total", EXACT)
+def test_parameters_of_table_7(row, total):
+    assert sum(p.numel() for p in build_model(compose(DENSE[row])).parameters()) == total
+
+
+@pytest.mark.parametrize("size, billions", [("20m", 0.021), ("60m", 0.059), ("150m", 0.152), ("300m", 0.320)])
+def test_the_smaller_rungs_are_as_large_as_they_are_called(size, billions):
+    assert sum(p.numel() for p in build_model(compose([f"model={size}"])).parameters()) / 1e9 == pytest.approx(
+        billions, rel=0.02
+    )
+
+
+@pytest.mark.parametrize("kind", [StaticHyperConnections, DynamicHyperConnections])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 8])
+def test_the_summed_streams_are_n_times_pre_norm(small, kind, n):
+    """Before the final norm exactly; after it but for its ε, which weighs n² times less on an n-fold vector."""
+    plain = small().double()
+    hyper = small(partial(kind, n=n, output_init_exponent=0.0)).double()
+    found = {}
+    for name, model in {"plain": plain, "hyper": hyper}.items():
+        model.stream.norm.register_forward_pre_hook(lambda module, given, name=name: found.update({name: given[0]}))
+        found[f"{name} logits"] = model(tokens())
+    torch.testing.assert_close(found["hyper"], n * found["plain"], rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(found["hyper logits"], found["plain logits"], rtol=1e-3, atol=1e-3)
+    hyper.stream.norm.eps *= n**2
+    torch.testing.assert_close(hyper(tokens()), found["plain logits"], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["shc", "dhc"])
+def test_one_seed_gives_every_mode_the_same_backbone(small, mode):
+    plain, hyper = (dict(small(m, seed=3).named_parameters()) for m in ("pre_norm", mode))
+    for name, weight in plain.items():
+        factor = 3**-0.5 if name.endswith("out.weight") else 1
+        torch.testing.assert_close(hyper[name], factor * weight)
+    other = dict(small(mode, seed=4).named_parameters())
+    assert not torch.equal(other["embedding.weight"], hyper["embedding.weight"])
+
+
+def test_a_token_does_not_see_the_future(small):
+    model, before = small("dhc"), tokens()
+    after = before.clone()
+    after[:, 9:] = (after[:, 9:] + 1) % 100
+    torch.testing.assert_close(model(before)[:, :9], model(after)[:, :9], rtol=0, atol=1e-6)
+
+
+def test_vocabulary_is_padded(small):
+    assert small(vocabulary_size=100, pad_vocabulary_to=128)(tokens()).shape == (2, 17, 128)
+
+
+@pytest.mark.parametrize("knobs", [{"norm": "rms_norm", "norm_affine": True}, {"qk_norm": True}, {"init": "normal"}])
+def test_options_change_the_network(small, knobs):
+    assert not torch.equal(small(**knobs)(tokens()), small()(tokens()))
+
+
+@pytest.mark.parametrize(
+    "knobs, message",
+    [
+        ({"heads": 3}, r"model\.heads=3 does not divide model\.d=32"),
+        ({"heads": 0}, r"model\.heads=0"),
+        ({"layers": 0}, r"model\.layers=0 must be 1 or more"),
+        ({"inner": 0}, r"model\.inner=0"),
+        ({"norm": "batch_norm"}, r"model\.norm=batch_norm .*layer_norm"),
+        ({"init": "zero"}, r"model\.init=zero .*mitchell"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(small, knobs, message):
+    with pytest.raises(ValueError, match=message):
+        small(**knobs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["pre_norm", "shc", "dhc"])
+def test_compiled_equals_eager_without_a_graph_break(small, mode, compiler):
+    eager, compiled = small(mode), small(mode)
+    for model in (eager, compiled):
+        torch.manual_seed(1)
+        for parameter in model.stream.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    for block in compiled.blocks:
+        block.compile(fullgraph=True)
+    torch._dynamo.reset()
+    for seq in (17, 16):
+        loss, other = eager(tokens(seq=seq)).logsumexp(-1).mean(), compiled(tokens(seq=seq)).logsumexp(-1).mean()
+        torch.testing.assert_close(other, loss, rtol=1e-5, atol=1e-5)
+    loss.backward(), other.backward()
+    for (name, a), b in zip(eager.named_parameters(), compiled.parameters(), strict=True):
+        assert (b.grad - a.grad).norm() <= 1e-3 * a.grad.norm(), name
+
+
+@pytest.mark.slow
+def test_one_compilation_serves_all_blocks(small, compiler):
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    model = small("dhc", layers=6)
+    for block in model.blocks:
+        block.compile(backend=counter)
+    model(tokens())
+    assert counter.frame_count == 1
