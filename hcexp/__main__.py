@@ -1,0 +1,7 @@
+"""`python -m hcexp` is `hcexp`."""
+
+import sys
+
+from hcexp.cli import main
+
+sys.exit(main())

@@ -1,0 +1,58 @@
+"""The command line: one verb a file, each with a docstring that is its help and a `main(arguments)`.
+
+Verbs are imported when they are called, so that `--help` is quick.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+VERBS = {
+    "train": "train one run",
+    "sweep": "measure a table of the paper: run what is missing, then report",
+    "report": "paper beside measured, from the runs there are",
+    "cost": "parameters of a model under a residual mode, and what the mode adds",
+    "prepare": "tokenise the training text and the validation sets",
+    "bench": "step times of residual modes, interleaved; the cost of logging",
+    "ui": "serve MLflow's pages on this machine",
+}
+
+USAGE = """hcexp: the bench on which residual connections are compared.
+
+usage: hcexp VERB [OPTIONS] [OVERRIDES]
+
+{verbs}
+
+`hcexp VERB --help` says more. Overrides are Hydra's: residual=dhc residual.n=4 scale=tiny optimizer.lr=1e-3.
+An error is one line; HCEXP_TRACEBACK=1 shows where it came from."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status is 0, 1 if what was asked for failed, or 2 if it could not be asked so."""
+    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("-h", "--help"):
+        print(USAGE.format(verbs="\n".join(f"  {name:8} {what}" for name, what in VERBS.items())))
+        return 0
+    if verb == "--version":
+        from hcexp import __version__
+
+        print(f"hcexp {__version__}")
+        return 0
+    from hcexp.cli.errors import explain, nearest
+
+    if verb not in VERBS:
+        print(f"hcexp: error: unknown verb {verb}{nearest(verb, VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        return import_module(f"hcexp.cli.{verb}").main(rest) or 0
+    except KeyboardInterrupt:
+        print("hcexp: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except Exception as error:
+        line = explain(error, rest)
+        if line is None or os.environ.get("HCEXP_TRACEBACK"):
+            traceback.print_exc()
+        print(f"hcexp: error: {line or error}", file=sys.stderr)
+        return 2

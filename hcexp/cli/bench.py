@@ -1,0 +1,130 @@
+"""Measure on this machine: step times of residual modes, as ratios to pre-norm, and what logging costs a run.
+
+A step is forward, loss, backward, clipping and AdamW. All models are timed in turn, round by round, and the ratio is
+the median over rounds: other work on the machine falls on all alike. Overrides change the network and the modes.
+
+example:
+  hcexp bench                                   d=256, 8 blocks, sequence 256, batch 8; eager and compiled
+  hcexp bench steps --modes shc,dhc --eager residual.n=2
+  hcexp bench steps model=20m data.sequence_length=512
+  hcexp bench logging                           300 steps of scale=tiny under Lightning's profiler
+"""
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from hcexp.cli.arguments import add_overrides, parse, parser, whole
+from hcexp.cli.quiet import quiet
+
+NETWORK = ("model.d=256", "model.layers=8", "model.heads=8", "model.inner=1024", "data.batch_size=8")
+BASELINE = "pre_norm"
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser("bench", __doc__)
+    options.add_argument("--modes", default="shc,dhc", help="residual modes beside pre_norm (default: shc,dhc)")
+    options.add_argument("--rounds", type=whole, default=15, help="steps of each model (default: 15)")
+    options.add_argument("--eager", action="store_true", help="leave the compiled models out")
+    options.add_argument("--threads", type=whole, help="CPU threads (default: torch's)")
+    add_overrides(options)
+    options.usage = "%(prog)s [steps | logging] [options] [OVERRIDE ...]"
+    chosen = parse(options, arguments, words=["what"])
+    if chosen.what not in (None, "steps", "logging"):
+        options.error(f"{chosen.what} cannot be measured: choose steps or logging, or neither for both")
+    quiet()
+    if chosen.what != "logging":
+        _steps(chosen)
+    if chosen.what != "steps":
+        _logging(chosen.overrides if chosen.what else [])
+    return 0
+
+
+def _steps(chosen: Namespace) -> None:
+    """The table of step times."""
+    import statistics
+
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from hcexp.cost import interleave, ratio
+
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    torch._dynamo.config.recompile_limit = 64  # every mode and network is one more form of the same code
+    mode_knobs = [o for o in chosen.overrides if o.startswith("residual.")]
+    network = [o for o in chosen.overrides if o not in mode_knobs]
+    if not any(o.startswith("model=") for o in network):
+        network = [*NETWORK, *network]
+    ways = ("eager",) if chosen.eager else ("eager", "compiled")
+    modes = {BASELINE: [], **{mode: mode_knobs for mode in chosen.modes.split(",")}}
+    steps = {
+        (mode, way): training_step([*network, f"residual={mode}", *knobs], compiled=way == "compiled")
+        for way in ways
+        for mode, knobs in modes.items()
+    }
+    seconds = interleave(steps, rounds=chosen.rounds)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    table = Table(
+        title=f"training step on {device}, median of {chosen.rounds} interleaved rounds", title_justify="left"
+    )
+    for column in ("mode", "", "milliseconds", f"over {BASELINE}", f"over eager {BASELINE}"):
+        table.add_column(column, justify="left" if column in ("mode", "") else "right")
+    for (mode, way), own in seconds.items():
+        same, eager = seconds[BASELINE, way], seconds[BASELINE, "eager"]
+        milliseconds = f"{1000 * statistics.median(own):.1f}"
+        table.add_row(mode, way, milliseconds, f"{ratio(own, same):.2f}", f"{ratio(own, eager):.2f}")
+    Console().print(table)
+
+
+def training_step(overrides: list[str], compiled: bool) -> Callable[[], None]:
+    """One optimiser step on random tokens, as a run would do it, without Trainer and data."""
+    import torch
+    from hydra.utils import instantiate
+    from torch.nn.functional import cross_entropy
+
+    from hcexp.run import build_model, compose
+
+    config = compose(overrides)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = build_model(config).to_empty(device=device)
+    model.reset_parameters(config.seed)
+    if compiled:
+        model.compile_blocks()
+    optimizer = instantiate(config.optimizer)(model)
+    shape = (config.data.batch_size, config.data.sequence_length + 1)
+    tokens = torch.randint(config.model.vocabulary_size, shape, device=device)
+
+    def step() -> None:
+        logits = model(tokens[:, :-1])
+        cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _logging(overrides: list[str]) -> None:
+    """The share of a run's training time that callbacks and logger take."""
+    from lightning.pytorch.profilers import SimpleProfiler
+
+    from hcexp.run import Run, compose
+
+    with tempfile.TemporaryDirectory() as runs:
+        arguments = [*overrides, f"paths.runs={runs}", "tracking.uri=null", "+trainer.profiler=simple"]
+        run = Run(compose(arguments), arguments)
+        run.train()
+        profiler = run.trainer.profiler
+        assert isinstance(profiler, SimpleProfiler)
+        durations = {name: sum(seconds) for name, seconds in profiler.recorded_durations.items()}
+    epoch = durations["run_training_epoch"]
+    in_a_step = ("train_batch", "optimizer_step", "zero_grad", "backward")
+    parts = {n: s for n, s in durations.items() if n.startswith("[Callback]") and any(part in n for part in in_a_step)}
+    steps = run.trainer.global_step
+    print(f"{steps} steps of {1000 * epoch / steps:.1f} ms")
+    for name, seconds in sorted(parts.items(), key=lambda part: -part[1]):
+        hook = name.removeprefix("[Callback]").partition("{")[0]
+        print(f"  {hook:40} {1000 * seconds / steps:8.3f} ms  {seconds / epoch:7.2%}")
+    print(f"callbacks and logger together: {sum(parts.values()) / epoch:.2%} of a step")

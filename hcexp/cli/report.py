@@ -1,0 +1,56 @@
+"""Paper beside measured, from the runs that there are; nothing is trained.
+
+Prints the table and writes it as Markdown, CSV and one HTML page with the loss curves.
+
+example:
+  hcexp report table1
+  hcexp report table1 --scale 1b --seeds 3
+"""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from hcexp.cli.arguments import add_sweep, parse, parser
+from hcexp.cli.quiet import quiet
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser("report", __doc__)
+    add_sweep(options)
+    chosen = parse(options, arguments, words=["sweep"])
+    quiet()
+    from rich.console import Console
+
+    sweep, points = planned(chosen)
+    report(sweep, points, chosen, Console())
+    return 0
+
+
+def planned(chosen: Namespace) -> tuple:
+    """The sweep that the options name, and its points."""
+    from dataclasses import replace
+
+    from hcexp.run import shipped
+    from hcexp.study import load_sweep, plan
+
+    sweep = load_sweep(chosen.sweep or "quick", shipped("sweeps"))
+    if chosen.seeds:
+        sweep = replace(sweep, seeds=chosen.seeds)
+    return sweep, plan(sweep, chosen.scale, chosen.overrides)
+
+
+def report(sweep, points: list, chosen: Namespace, console) -> None:
+    """Show the table and write the report's files beside the runs."""
+    from hcexp.report import build, show, write
+    from hcexp.study import outcome
+
+    seeds = ",".join(map(str, sweep.seeds)) + ("," if len(sweep.seeds) == 1 else "")
+    words = ["hcexp", "sweep", chosen.sweep or "quick", "--scale", chosen.scale, "--seeds", seeds, *chosen.overrides]
+    built = build(sweep, [outcome(point) for point in points], chosen.scale, shlex.join(words))
+    show(built, console)
+    folder = Path(points[0].run.config.paths.runs) / "reports" / f"{sweep.name}-{chosen.scale}"
+    for path in write(built, folder):
+        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    console.print("make ui, or hcexp ui, shows every run in MLflow at http://127.0.0.1:5000", highlight=False)

@@ -1,0 +1,57 @@
+"""The report as Markdown that reads well on GitHub."""
+
+import re
+from collections.abc import Iterable
+
+from hcexp.report.contents import Report
+from hcexp.report.grid import grid
+from hcexp.report.heading import subtitle
+
+
+def markdown(report: Report) -> str:
+    """Title, what the numbers say, the table, its notes, what is unfinished, set-up and commands."""
+    parts = [f"# {escape(report.sweep.title)}", escape(subtitle(report))]
+    parts += [f"> **Warning.** {escape(warning)}" for warning in report.warnings]
+    parts += [_list(report.statements), _table(report), "<br>\n".join(map(escape, grid(report).notes))]
+    if report.unfinished:
+        parts += ["## Not finished", _list(_unfinished(report))]
+    if report.errata:
+        parts += ["## The paper's errata", _list([str(erratum) for erratum in report.errata])]
+    parts += ["## Set-up", "\n".join(f"- **{name}**: {escape(text)}" for name, text in report.setup)]
+    parts += ["## To repeat it", _code(report.command)]
+    commands = [outcome.command for outcome in report.outcomes if outcome.command]
+    if commands:
+        parts.append(f"<details>\n<summary>Each run</summary>\n\n{_code(chr(10).join(commands))}\n\n</details>")
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """`text` on one line, with nothing that Markdown or HTML would read as its own."""
+    line = " ".join(text.split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", line)
+
+
+def _table(report: Report) -> str:
+    content = grid(report)
+    sides = ["---:" if column.numeric else ":---:" for column in content.columns]
+    lines = [[escape(column.header) for column in content.columns], [":---", *sides[1:]]]
+    for row, made in zip(report.rows, content.rows, strict=True):
+        label, *cells = [escape(cell.text) for cell in made]
+        lines.append([f"**{label}**" if row.is_baseline else label, *cells])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {escape(sentence)}" for sentence in sentences)
+
+
+def _unfinished(report: Report) -> list[str]:
+    return [f"{o.label}, seed {o.seed}: {o.state}{f': {o.error}' if o.error else ''}" for o in report.unfinished]
+
+
+def _code(text: str) -> str:
+    # A fence longer than any run of backticks inside cannot be closed from inside.
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{text}\n{fence}"

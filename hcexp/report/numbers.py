@@ -1,0 +1,52 @@
+"""How numbers are written: fixed decimals, a true minus sign, – for what was not measured."""
+
+import math
+
+from hcexp.report.statistics import Estimate
+
+NOTHING = "–"
+MINUS = "−"
+
+
+def fixed(value: float, decimals: int, signed: bool = False) -> str:
+    """`2.811`, or with `signed` `+0.011`, `−0.011`; what rounds to zero has no sign."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else f"{MINUS}∞"
+    # Rounding first, so that -0.0004 does not become -0.000.
+    text = f"{round(value, decimals) + 0.0:{'+' if signed else ''},.{decimals}f}"
+    if signed and float(text.replace(",", "")) == 0:
+        text = text.lstrip("+")
+    return text.replace("-", MINUS)
+
+
+def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False) -> str:
+    """`2.811 ± 0.003`; the bare value without an interval; – of nothing."""
+    if estimate is None:
+        return NOTHING
+    text = fixed(estimate.mean, decimals, signed)
+    return text if estimate.half_width is None else f"{text} ± {fixed(estimate.half_width, decimals)}"
+
+
+def as_printed(value: float | bool | str | None, column: str) -> str:
+    """A number of the paper, with the decimals of its column: what JSON dropped is put back."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if column.endswith(("_loss", "_ppl")):
+        return f"{value:.3f}"
+    return f"{value:.1f}" if column == "downstream_accuracy" else f"{value:,}"
+
+
+def verdict(value: bool | None) -> str:
+    return NOTHING if value is None else "✓" if value else "✗"
+
+
+def yes_no(value: bool | None) -> str:
+    return NOTHING if value is None else "yes" if value else "no"
+
+
+def count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

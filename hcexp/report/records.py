@@ -1,0 +1,48 @@
+"""The report as CSV: unrounded, one line a row, an empty cell for what was not measured."""
+
+import csv as writer
+import io
+from collections.abc import Iterator
+
+from hcexp.report.contents import Measure, Report, ReportRow
+from hcexp.report.grid import paper_columns, paper_header
+from hcexp.report.statements import PAPER_LOSS
+from hcexp.report.suites import ACCURACY, MEASURES, SPIKE_SCORE, SPIKES, compared, title
+
+RUN = {SPIKES: "spikes", SPIKE_SCORE: "spike score", ACCURACY: "downstream accuracy"}
+
+
+def csv(report: Report) -> str:
+    """A header and a line a row. Shares stay shares (0 to 1); the paper's columns keep its units."""
+    lines = [dict(_cells(report, row)) for row in report.rows]
+    text = io.StringIO()
+    out = writer.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
+    out.writeheader()
+    out.writerows(lines)
+    return text.getvalue()
+
+
+def _cells(report: Report, row: ReportRow) -> Iterator[tuple[str, object]]:
+    yield "label", row.label
+    for name in paper_columns(report):
+        yield f"paper {paper_header(name)}", row.printed.get(name)
+    if report.paper:
+        yield "paper table", row.printed_in
+    yield "seeds asked", len(row.asked)
+    yield "seeds finished", len(row.finished)
+    for suite in report.suites:
+        for key, (header, _) in MEASURES.items():
+            metric = f"{suite}/mean/{key}"
+            yield from _measure(f"{title(suite)} {header}", row.measures[metric])
+            for column in compared(metric) if report.paper else ():
+                yield f"{title(suite)} {header} sign as {PAPER_LOSS[column]}", row.measures[metric].agrees[column]
+    for metric, header in RUN.items():
+        yield from _measure(header, row.measures[metric])
+
+
+def _measure(header: str, measure: Measure) -> Iterator[tuple[str, object]]:
+    for name, estimate in ((header, measure.value), (f"{header} difference", measure.difference)):
+        yield name, estimate and estimate.mean
+        yield f"{name} half width", estimate and estimate.half_width
+        yield f"{name} seeds", estimate and estimate.count
+    yield f"{header} beyond noise", measure.difference and measure.difference.beyond_noise

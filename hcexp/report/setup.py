@@ -1,0 +1,105 @@
+"""What the runs were made with, and what speaks against comparing them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hcexp.report.numbers import NOTHING
+from hcexp.report.suites import title
+from hcexp.study.sweep import Outcome, Sweep
+
+
+def setup(sweep: Sweep, finished: Sequence[Outcome], suites: Sequence[str], scale: str) -> tuple[tuple[str, str], ...]:
+    """Named facts, in reading order. What no run recorded is left out."""
+    record = [outcome.result.get("record") or {} for outcome in finished]
+    facts = [
+        ("scale", scale),
+        ("parameters", _range(outcome.result.get("parameters") for outcome in finished)),
+        ("tokens", _range(outcome.result.get("tokens") for outcome in finished)),
+        ("steps", _range(outcome.result.get("steps") for outcome in finished)),
+        ("evaluated on", ", ".join(f"{title(suite)}" for suite in suites) or NOTHING),
+        ("seeds", ", ".join(map(str, sweep.seeds))),
+        ("hardware", _distinct(_hardware(each.get("hardware")) for each in record)),
+        ("versions", _distinct(_pairs(each.get("versions")) for each in record)),
+        ("git", _distinct(_git(each.get("git")) for each in record)),
+        ("code", _distinct(_short(each.get("code")) for each in record)),
+    ]
+    return tuple((name, text) for name, text in facts if text)
+
+
+def warnings(finished: Sequence[Outcome], values: Mapping[tuple[str, str], Mapping[int, float]]) -> tuple[str, ...]:
+    """One sentence each: other code, other hardware, another length, values that are not finite."""
+    said = []
+    for what, key in (
+        ("different code (their code hashes differ)", lambda outcome: _record(outcome).get("code")),
+        ("different hardware", lambda outcome: _hardware(_record(outcome).get("hardware"))),
+        ("different versions", lambda outcome: _pairs(_record(outcome).get("versions"))),
+        ("different numbers of tokens", lambda outcome: outcome.result.get("tokens")),
+    ):
+        groups: dict[Any, list[str]] = {}
+        for outcome in finished:
+            if key(outcome):
+                groups.setdefault(key(outcome), []).append(f"{outcome.label}, seed {outcome.seed}")
+        if len(groups) > 1:
+            said.append(f"Runs were made with {what}: {_groups(groups)}.")
+    if any(_git_dirty(outcome) for outcome in finished):
+        said.append("Some runs were made from a checkout with changes that are in no commit.")
+    for (label, metric), by_seed in values.items():
+        broken = [str(seed) for seed, value in by_seed.items() if not math.isfinite(value)]
+        if broken:
+            said.append(f"{label}: {metric} is not finite under seed {', '.join(broken)}: no interval, no sign.")
+    return tuple(said)
+
+
+def _groups(groups: Mapping[Any, Sequence[str]]) -> str:
+    # The largest group is the rule, and goes unnamed.
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    odd = [run for group in ordered[1:] for run in group]
+    named = "; ".join(odd[:6]) + (f"; and {len(odd) - 6} more" if len(odd) > 6 else "")
+    return f"{len(ordered[0])} agree, these do not: {named}"
+
+
+def _record(outcome: Outcome) -> Mapping[str, Any]:
+    return outcome.result.get("record") or {}
+
+
+def _git_dirty(outcome: Outcome) -> bool:
+    return bool((_record(outcome).get("git") or {}).get("dirty"))
+
+
+def _range(numbers: Iterable[int | None]) -> str:
+    known = sorted({number for number in numbers if number is not None})
+    if not known:
+        return ""
+    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    return " · ".join(dict.fromkeys(text for text in texts if text))
+
+
+def _short(digest: Any) -> str:
+    return str(digest)[:12] if digest else ""
+
+
+def _git(git: Mapping[str, Any] | None) -> str:
+    if not git or not git.get("commit"):
+        return ""
+    branch = f" on {git['branch']}" if git.get("branch") else ""
+    return f"{_short(git['commit'])}{branch}{' with uncommitted changes' if git.get('dirty') else ''}"
+
+
+def _hardware(hardware: Mapping[str, Any] | None) -> str:
+    """GPUs if there are any, else the processor; memory is left out, which varies from boot to boot."""
+    if not hardware:
+        return ""
+    gpus = hardware.get("gpus") or []
+    if gpus:
+        return ", ".join(f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus))
+    cores = f", {hardware['cores']} cores" if hardware.get("cores") else ""
+    known = hardware.get("cpu")
+    return f"{known}{cores}" if known else _pairs(hardware)
+
+
+def _pairs(mapping: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{key} {value}" for key, value in (mapping or {}).items() if value is not None)

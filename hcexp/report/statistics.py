@@ -1,0 +1,81 @@
+"""Seeds to numbers: mean and interval, paired difference, noise, rank correlation.
+
+Intervals are 95 % Student-t intervals: with a handful of seeds the normal one would be far too narrow.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, in the unit of its values.
+
+    `half_width` is that of the 95 % interval, and `deviation` the sample standard deviation (n - 1); both
+    are None with fewer than two values, or with one that is not finite. `count` is the number of values.
+    """
+
+    mean: float
+    half_width: float | None
+    deviation: float | None
+    count: int
+
+    @property
+    def beyond_noise(self) -> bool | None:
+        """Whether the interval excludes 0; None if there is no interval."""
+        return None if self.half_width is None else abs(self.mean) > self.half_width
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Mean and t interval of `values`; None of nothing.
+
+    A value that is not finite makes the mean NaN: a run that diverged must not look like one that was not
+    there.
+    """
+    count = len(values)
+    if not count:
+        return None
+    if not all(math.isfinite(value) for value in values):
+        return Estimate(math.nan, None, None, count)
+    mean = float(np.mean(values))
+    if count == 1:
+        return Estimate(mean, None, None, 1)
+    deviation = float(np.std(values, ddof=1))
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    return Estimate(mean, quantile * deviation / math.sqrt(count), deviation, count)
+
+
+def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Estimate | None:
+    """Of `values - baseline`, taken seed by seed over the seeds that both have.
+
+    Under one seed both runs start from the same weights and see the same batches, so what they share
+    cancels, and the interval is narrower than that of a difference of means.
+    """
+    return estimate([values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())])
+
+
+def noise_floor(deviation: float) -> float:
+    """Standard deviation of the difference of two independent runs of deviation `deviation` each."""
+    return math.sqrt(2) * deviation
+
+
+def same_sign(measured: float, printed: float) -> bool | None:
+    """Whether two differences point the same way; None if the printed one has no direction."""
+    if printed == 0 or not math.isfinite(measured):
+        return None
+    return measured != 0 and (measured > 0) == (printed > 0)
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Spearman's, of (measured, printed); None for fewer than four pairs or where one side is constant."""
+    pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
+    if len(pairs) < 4 or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
+        return None
+    measured, printed = zip(*pairs, strict=True)
+    return float(stats.spearmanr(measured, printed).statistic)

@@ -1,0 +1,42 @@
+"""Which metrics a report shows, and what each is called. Nothing is called V2 or V3 that is not."""
+
+from collections.abc import Iterable
+
+from hcexp.paper import LOSSES
+from hcexp.study.sweep import Outcome
+
+# The paper's suites first, as it prints them; any other after these, by name.
+ORDER = ("v2", "v3", "embedded", "local")
+NAMES = {"v2": "V2", "v3": "V3"}
+
+# Of `<suite>/mean/…`: what its column is called, and its decimals.
+MEASURES = {"loss": ("loss", 3), "perplexity": ("ppl", 2), "bits_per_byte": ("bits/byte", 3)}
+
+ACCURACY = "downstream/mean/accuracy"
+SPIKES = "train/spikes"
+SPIKE_SCORE = "train/spike_score"
+RUN_METRICS = (SPIKES, SPIKE_SCORE, ACCURACY)
+
+
+def suites(finished: Iterable[Outcome]) -> tuple[str, ...]:
+    """The suites with a mean loss among the metrics of the finished runs."""
+    parts = (name.split("/") for outcome in finished for name in outcome.metrics)
+    found = {part[0] for part in parts if part[1:] == ["mean", "loss"]}
+    return tuple(sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)))
+
+
+def title(suite: str) -> str:
+    """What a suite is called in a header: V2 and V3 for these two alone."""
+    return NAMES.get(suite, suite)
+
+
+def compared(metric: str) -> tuple[str, ...]:
+    """The paper's loss columns that the sign of a metric is compared with; none for what is not a mean loss.
+
+    The V2 suite is compared with the paper's V2 loss and V3 with V3; a suite that the paper does not have
+    with both.
+    """
+    suite, _, rest = metric.partition("/")
+    if rest != "mean/loss":
+        return ()
+    return (f"{suite}_loss",) if f"{suite}_loss" in LOSSES else LOSSES

@@ -1,0 +1,64 @@
+"""The ledger of a sweep: a point for every row and seed, and what is known of it.
+
+There is no list to keep in step: a point's run is named by its identity, and its result file is the entry.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hcexp.run import Run, compose
+from hcexp.study.sweep import Outcome, Row, Sweep
+from hcexp.tracking import history, store_uri
+
+CURVES = ("train/loss_ema99",)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row under one seed."""
+
+    row: Row
+    seed: int
+    run: Run
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.label}, seed {self.seed}"
+
+    @property
+    def command(self) -> str:
+        """The command that makes this run alone."""
+        return shlex.join(["hcexp", "train", *self.run.overrides])
+
+
+def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]:
+    """Every point of a sweep at a scale: seed by seed, so that a whole table is there as early as can be.
+
+    `overrides` are common to all rows and win over the sweep's own. Raises what `compose` and `Run` raise.
+    """
+    return [
+        Point(row, seed, Run(compose(arguments), arguments))
+        for seed in sweep.seeds
+        for row in sweep.rows
+        for arguments in [[f"scale={scale}", *sweep.overrides, *row.overrides, *overrides, f"seed={seed}"]]
+    ]
+
+
+def outcome(point: Point) -> Outcome:
+    """What the point's run left, with its training curve if it was tracked."""
+    result = point.run.result()
+    finished = result["state"] == "finished"
+    config = point.run.config
+    uri = store_uri(config.tracking.get("uri"), config.paths.runs)
+    return Outcome(
+        label=point.row.label,
+        seed=point.seed,
+        state=result["state"],
+        directory=point.run.directory,
+        metrics=result["metrics"],
+        error=result["error"],
+        command=point.command,
+        result=result,
+        curve={name: history(uri, result["run_id"], name) for name in CURVES} if finished else {},
+    )

@@ -1,0 +1,40 @@
+import csv as reader
+import io
+
+import pytest
+
+from hcexp.report import build, csv
+
+VALUES = {"OLMo-1B": [1 / 3, 2 / 3], "DHC×1": [0.1, 0.2], 'a, "b"\nc': [0.3, 0.7], "DHC×4": [0.25]}
+
+
+@pytest.fixture
+def lines(sweep, losses):
+    report = build(sweep(labels=tuple(VALUES), seeds=(0, 1)), losses(VALUES), "tiny")
+    return report, list(reader.DictReader(io.StringIO(csv(report), newline="")))
+
+
+def test_every_number_comes_back_exactly(lines):
+    report, read = lines
+    for row, line in zip(report.rows, read, strict=True):
+        measure = row.measures["embedded/mean/loss"]
+        assert line["label"] == row.label
+        assert float(line["embedded loss"]) == measure.value.mean
+        assert int(line["embedded loss seeds"]) == measure.value.count
+        if measure.difference:
+            assert float(line["embedded loss difference"]) == measure.difference.mean
+        if measure.value.half_width is not None:
+            assert float(line["embedded loss half width"]) == measure.value.half_width
+
+
+def test_the_papers_columns_and_the_signs(lines):
+    _, read = lines
+    assert [line["paper V2 loss"] for line in read] == ["2.811", "2.819", "", "2.781"]
+    assert [line["embedded loss sign as V2 loss"] for line in read] == ["", "False", "", "True"]
+    assert [line["seeds finished"] for line in read] == ["2", "2", "2", "1"]
+
+
+def test_not_measured_is_empty_and_no_column_is_called_v2(lines):
+    _, read = lines
+    assert {line["embedded ppl"] for line in read} == {""} == {line["downstream accuracy"] for line in read}
+    assert not [name for name in read[0] if name.startswith(("V2", "V3"))]

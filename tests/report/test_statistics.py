@@ -1,0 +1,85 @@
+import math
+
+import pytest
+
+from hcexp.report.statistics import estimate, noise_floor, paired_difference, rank_correlation, same_sign
+
+
+def test_interval_of_two_values_in_closed_form():
+    # With one degree of freedom t is Cauchy: its quantile at 0.975 is tan(0.475 π), and s/√2 = |a - b| / 2.
+    found = estimate([1.0, 4.0])
+    assert found.mean == 2.5 and found.count == 2
+    assert found.deviation == pytest.approx(3 / math.sqrt(2))
+    assert found.half_width == pytest.approx(math.tan(0.475 * math.pi) * 1.5)
+
+
+def test_interval_of_three_values_in_closed_form():
+    # With two degrees of freedom t(p) = (2p - 1) √(2 / (4 p (1 - p))).
+    p = 0.975
+    quantile = (2 * p - 1) * math.sqrt(2 / (4 * p * (1 - p)))
+    found = estimate([1.0, 2.0, 6.0])
+    assert found.deviation == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert found.half_width == pytest.approx(quantile * math.sqrt(7) / math.sqrt(3))
+
+
+def test_one_value_has_no_interval_and_none_is_nothing():
+    found = estimate([3.0])
+    assert (found.mean, found.half_width, found.deviation, found.count) == (3.0, None, None, 1)
+    assert found.beyond_noise is None
+    assert estimate([]) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_value_that_is_not_finite_is_not_averaged_away(bad):
+    found = estimate([1.0, bad, 2.0])
+    assert math.isnan(found.mean) and found.half_width is None and found.count == 3
+
+
+def test_beyond_noise_is_that_the_interval_excludes_zero():
+    assert estimate([-1.0, -1.01, -0.99]).beyond_noise is True
+    assert estimate([-1.0, 1.2, -0.99]).beyond_noise is False
+    assert estimate([0.0, 0.0]).beyond_noise is False
+    assert estimate([0.5, 0.5]).beyond_noise is True
+
+
+def test_pairing_takes_out_what_the_seeds_share():
+    baseline = {0: 4.0, 1: 5.0, 2: 9.0}
+    shifted = {seed: value - 0.25 for seed, value in baseline.items()}
+    found = paired_difference(shifted, baseline)
+    assert found.mean == pytest.approx(-0.25) and found.half_width == pytest.approx(0, abs=1e-12)
+    assert estimate(list(shifted.values())).half_width > 1
+
+
+def test_pairing_uses_the_seeds_that_both_have():
+    found = paired_difference({0: 1.0, 2: 7.0, 5: 100.0}, {2: 4.0, 0: 0.0, 1: -50.0})
+    assert found.count == 2 and found.mean == 2.0
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+def test_noise_floor_is_the_deviation_of_a_difference():
+    # Var(x - y) = 2 s² over all ordered pairs of independent draws from {-1, 1}.
+    draws = [x - y for x in (-1, 1) for y in (-1, 1)]
+    assert noise_floor(1.0) == pytest.approx(math.sqrt(sum(d * d for d in draws) / len(draws)))
+
+
+@pytest.mark.parametrize(
+    ("measured", "paper", "said"),
+    [(-0.1, -2, True), (0.1, 2, True), (0.1, -2, False), (0.0, -2, False), (0.1, 0.0, None), (math.nan, -2, None)],
+)
+def test_same_sign(measured, paper, said):
+    assert same_sign(measured, paper) is said
+
+
+def test_rank_correlation_against_the_formula_without_ties():
+    measured, paper = [1.0, 5.0, 2.0, 9.0, 3.0], [10.0, 20.0, 30.0, 40.0, 50.0]
+    ranks = [1, 4, 2, 5, 3]
+    squares = sum((a - b) ** 2 for a, b in zip(ranks, range(1, 6), strict=True))
+    expected = 1 - 6 * squares / (5 * (25 - 1))
+    assert rank_correlation(list(zip(measured, paper, strict=True))) == pytest.approx(expected)
+
+
+def test_rank_correlation_needs_four_finite_rows_that_differ():
+    assert rank_correlation([(1, 1), (2, 2), (3, 3)]) is None
+    assert rank_correlation([(1, 1), (2, 2), (3, 3), (math.nan, 4)]) is None
+    assert rank_correlation([(1, 1), (1, 2), (1, 3), (1, 4)]) is None
+    assert rank_correlation([(4, 1), (3, 2), (2, 3), (1, 4)]) == pytest.approx(-1)
