@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 import hcexp
 from hcexp.callbacks import latest
-from hcexp.tracking import record
+from hcexp.tracking import public, record
 
 RESULT = "result.json"
 
@@ -187,9 +187,9 @@ class Run:
             runs=config.paths.runs,
             run_id=json.loads(tracked.read_text())["run_id"] if tracked.exists() else None,
         )
-        rank_zero_only(OmegaConf.save)(config, directory / "config.yaml", resolve=True)
+        rank_zero_only(OmegaConf.save)(OmegaConf.create(self._recorded()), directory / "config.yaml")
         try:
-            logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+            logger.log_hyperparams(self._recorded())
             logger.log_record(made_by)
             logger.log_file(directory / "config.yaml")
             self.trainer = trainer = instantiate(
@@ -224,6 +224,13 @@ class Run:
             run_id=logger.run_id,
         )
 
+    def _recorded(self) -> dict[str, Any]:
+        """The resolved configuration as it is written down: a tracking server's password is nobody's business."""
+        resolved = OmegaConf.to_container(self.config, resolve=True)
+        if resolved["tracking"].get("uri"):
+            resolved["tracking"]["uri"] = public(resolved["tracking"]["uri"])
+        return resolved
+
     def _remove_unstarted(self) -> None:
         """A run that could not start leaves no folder behind."""
         lock = self.directory / ".lock"
@@ -251,11 +258,11 @@ class Run:
             "state": state,
             "error": None,
             "metrics": {},
-            "overrides": self.overrides,
+            "overrides": [o for o in self.overrides if "tracking.uri=" not in o],
             "seed": self.config.seed,
             **values,
             "record": made_by,
-            "config": OmegaConf.to_container(self.config, resolve=True),
+            "config": self._recorded(),
         }
         _write(self.directory / RESULT, result)
         return result

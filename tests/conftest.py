@@ -84,10 +84,15 @@ def mlflow_template(tmp_path_factory):
 
 @pytest.fixture
 def tracked(minute, mlflow_template, tmp_path):
-    """The overrides that record a minute run in MLflow."""
+    """The overrides that record a minute run in MLflow, in the database `runs/mlflow.db`."""
     (tmp_path / "runs").mkdir()
     shutil.copy(mlflow_template, tmp_path / "runs" / "mlflow.db")
     return ["tracking=mlflow"]
+
+
+@pytest.fixture
+def store_uri(tmp_path):
+    return f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
 
 
 @pytest.fixture

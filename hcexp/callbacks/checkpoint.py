@@ -39,9 +39,9 @@ class StepCheckpoint(Checkpoint):
 
     def __init__(self, every_n_steps: int = 1000, keep: int = 2, folder: str | Path | None = None) -> None:
         if every_n_steps < 1:
-            raise ValueError(f"checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
+            raise ValueError(f"callbacks.checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
         if keep < 1:
-            raise ValueError(f"checkpoint.keep must be at least 1, got {keep}")
+            raise ValueError(f"callbacks.checkpoint.keep must be at least 1, got {keep}")
         self.every_n_steps, self.keep = every_n_steps, keep
         self.folder = Path(folder) if folder is not None else None
         self._due = False

@@ -44,9 +44,9 @@ class Curves(L.Callback):
         spike_warmup: int = 50,
     ) -> None:
         if every < 1:
-            raise ValueError(f"curves.every must be at least 1 optimiser step, got {every}")
+            raise ValueError(f"callbacks.curves.every must be at least 1 optimiser step, got {every}")
         if not 0 <= ema < 1:
-            raise ValueError(f"curves.ema must be at least 0 and below 1, got {ema}")
+            raise ValueError(f"callbacks.curves.ema must be at least 0 and below 1, got {ema}")
         self.every, self.ema = every, ema
         self.loss_spikes = SpikeScore(spike_threshold, spike_window, spike_warmup)
         self.grad_norm_spikes = SpikeScore(spike_threshold, spike_window, spike_warmup)

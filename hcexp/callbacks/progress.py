@@ -32,7 +32,7 @@ class Progress(TQDMProgressBar):
 
     def __init__(self, seconds: float = 10.0, terminal: bool | None = None) -> None:
         if not seconds >= 0:
-            raise ValueError(f"progress.seconds must not be negative, got {seconds}")
+            raise ValueError(f"callbacks.progress.seconds must not be negative, got {seconds}")
         super().__init__()
         self.seconds = seconds
         self.terminal = sys.stdout.isatty() if terminal is None else terminal

@@ -28,9 +28,9 @@ class Throughput(L.Callback):
 
     def __init__(self, every: int = 10, warmup: int = 10) -> None:
         if every < 1:
-            raise ValueError(f"throughput.every must be at least 1 optimiser step, got {every}")
+            raise ValueError(f"callbacks.throughput.every must be at least 1 optimiser step, got {every}")
         if warmup < 0:
-            raise ValueError(f"throughput.warmup must not be negative, got {warmup}")
+            raise ValueError(f"callbacks.throughput.warmup must not be negative, got {warmup}")
         self.every, self.warmup = every, warmup
         self.memory = "resident set of the process"
         self.tokens_per_second: float | None = None  # at the last point

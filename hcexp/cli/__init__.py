@@ -30,7 +30,7 @@ An error is one line; HCEXP_TRACEBACK=1 shows where it came from."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit status is 0, 1 if what was asked for failed, or 2 if it could not be asked so."""
+    """Run one verb; the exit status is 0, or 1 if runs of a sweep failed, or 2 with one line that says why."""
     verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if verb in ("-h", "--help"):
         print(USAGE.format(verbs="\n".join(f"  {name:8} {what}" for name, what in VERBS.items())))

@@ -2,13 +2,19 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import NoReturn
 
 
-def parser(verb: str, doc: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises ValueError, so that `main` reports its errors like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parser(verb: str, doc: str) -> Parser:
     """A parser whose help is the verb's docstring."""
-    return argparse.ArgumentParser(
-        prog=f"hcexp {verb}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return Parser(prog=f"hcexp {verb}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_overrides(to: argparse.ArgumentParser) -> None:

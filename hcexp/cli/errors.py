@@ -34,10 +34,12 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         if isinstance(error.__cause__, TypeError):  # a knob added with + that the target does not know
             return _first_line(error.__cause__)
-        return explain(error.__cause__, arguments)
-    if isinstance(error, MENDABLE) or type(error).__name__ == "MisconfigurationException":  # Lightning's, slow to import
-        return _first_line(error)
-    return None
+        line = explain(error.__cause__, arguments)
+        section = re.search(r"full_key: (\S+)", str(error))
+        # What is built in several sections, such as a source of text, cannot know which one it is in.
+        return f"{section[1]}.{line}" if section and line and re.match(r"\w+=", line) else line
+    lightnings = type(error).__name__ == "MisconfigurationException"  # slow to import
+    return _first_line(error) if lightnings or isinstance(error, MENDABLE) else None
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -56,8 +58,7 @@ def _knobs(arguments: Sequence[str]) -> list[str]:
         config = compose(choices)
     except Exception:  # one of the choices is at fault too
         config = compose()
-    groups = config.pop("choices")
-    return [*groups, *_flatten(config)]
+    return [*config.choices, *(knob for knob in _flatten(config) if not knob.startswith("choices."))]
 
 
 def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parse(options, arguments)
     quiet()
     from hcexp.run import compose
-    from hcexp.tracking.store import open_store, public
+    from hcexp.tracking import open_store, public
 
     config = compose(chosen.overrides)
     uri = open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)

@@ -15,6 +15,8 @@ class Attention(nn.Module):
 
     def __init__(self, d: int, heads: int, qk_norm: tuple[nn.Module, nn.Module] | None = None):
         super().__init__()
+        if d < 2 or d % 2:
+            raise ValueError(f"model.d={d} cannot be divided into heads of even width: it must be an even number")
         if heads < 1 or d % heads or (d // heads) % 2:
             raise ValueError(
                 f"model.heads={heads} does not divide model.d={d} into heads of even width: "

@@ -57,6 +57,9 @@ class LanguageModel(nn.Module):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"model.{name}={size} must be 1 or more")
+        for name, value in {"norm_eps": norm_eps, "rope_theta": rope_theta}.items():
+            if not value > 0:
+                raise ValueError(f"model.{name}={value} must be greater than 0")
         if init not in SCHEMES:
             raise ValueError(f"model.init={init} is not an initialisation: choose from {sorted(SCHEMES)}")
         norm_of = norm_factory(norm, affine=norm_affine, eps=norm_eps)

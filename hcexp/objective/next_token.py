@@ -74,7 +74,9 @@ class NextToken(L.LightningModule):
     def on_fit_start(self) -> None:
         limit = self.trainer.gradient_clip_val
         if limit is not None and not limit > 0:  # a negative one would turn the gradients round
-            raise ValueError(f"trainer.gradient_clip_val={limit} is not allowed: it must be more than 0, or null for none")
+            raise ValueError(
+                f"trainer.gradient_clip_val={limit} is not allowed: it must be more than 0, or null for none"
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """`loss` is what is minimised, `cross_entropy` what is reported: nats a token, the mean of the batch."""

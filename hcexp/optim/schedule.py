@@ -27,7 +27,7 @@ class Schedule:
 
     def __init__(self, steps: int, shape: str = "cosine", warmup: int = 0, final: float = 0.1):
         if steps < 1:
-            raise ValueError(f"steps={steps} counts optimiser steps: it must be 1 or more")
+            raise ValueError(f"a run of steps={steps} trains nothing: it must be 1 or more")
         if shape not in SHAPES:
             raise ValueError(f"schedule.shape={shape} is not a course: choose from {sorted(SHAPES)}")
         if not 0 <= warmup < steps:

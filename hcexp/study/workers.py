@@ -85,7 +85,7 @@ def _start(point: Point, slot: int, workers: int) -> Worker:
 
 def _tracking(point: Point) -> list[str]:
     """How the run is called in MLflow; it has no part in the run's identity."""
-    name = point.name.replace("\\", "\\\\").replace("'", "\\'")
+    name = re.sub(r"(\\*)'", r"\1\1\\'", point.name)  # to Hydra a backslash is one, but before a quote
     return [f"++tracking.run_name='{name}'"]
 
 

@@ -6,6 +6,6 @@ from hcexp.tracking.history import history
 from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
 from hcexp.tracking.parameters import parameters
 from hcexp.tracking.record import record
-from hcexp.tracking.store import open_store, store_uri
+from hcexp.tracking.store import open_store, public, store_uri
 
-__all__ = ["BufferedMLFlowLogger", "NoTracking", "history", "open_store", "parameters", "record", "store_uri"]
+__all__ = ["BufferedMLFlowLogger", "NoTracking", "history", "open_store", "parameters", "public", "record", "store_uri"]

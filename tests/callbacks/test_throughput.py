@@ -110,5 +110,5 @@ def test_memory_of_the_process_is_bytes():
 
 @pytest.mark.parametrize("knobs", [{"every": 0}, {"warmup": -1}])
 def test_knobs_are_checked(knobs):
-    with pytest.raises(ValueError, match=f"throughput.{next(iter(knobs))} must"):
+    with pytest.raises(ValueError, match=f"callbacks.throughput.{next(iter(knobs))} must"):
         Throughput(**knobs)

@@ -125,6 +125,9 @@ def test_options_change_the_network(small, knobs):
     [
         ({"heads": 3}, r"model\.heads=3 does not divide model\.d=32"),
         ({"heads": 0}, r"model\.heads=0"),
+        ({"d": 33}, r"model\.d=33 .*even"),
+        ({"norm_eps": 0.0}, r"model\.norm_eps=0\.0 must be greater than 0"),
+        ({"rope_theta": -1.0}, r"model\.rope_theta=-1\.0 must be greater than 0"),
         ({"layers": 0}, r"model\.layers=0 must be 1 or more"),
         ({"inner": 0}, r"model\.inner=0"),
         ({"norm": "batch_norm"}, r"model\.norm=batch_norm .*layer_norm"),

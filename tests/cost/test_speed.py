@@ -1,0 +1,43 @@
+import itertools
+
+import pytest
+
+from hcexp.cost import interleave, ratio, speed
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the steps move."""
+    now = [0.0]
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_steps_are_called_in_turn_after_their_warmup():
+    calls = []
+    interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warmup=2)
+    assert "".join(calls) == "aabb" + "ab" * 3
+
+
+def test_seconds_are_those_of_each_call(clock):
+    durations = {"a": itertools.count(1), "b": itertools.count(10, 10)}
+
+    def step(name):
+        return lambda: clock.__setitem__(0, clock[0] + next(durations[name]))
+
+    seconds = interleave({name: step(name) for name in durations}, rounds=3, warmup=1)
+    assert seconds == {"a": [2, 3, 4], "b": [20, 30, 40]}
+
+
+def test_no_rounds_are_refused():
+    with pytest.raises(ValueError, match="^rounds=0 must be 1 or more$"):
+        interleave({"a": lambda: None}, rounds=0)
+
+
+def test_ratio_is_the_median_of_the_rounds_ratios():
+    # A machine that slows down by ten leaves it as it is; so does one hiccup.
+    assert ratio([2, 20, 200], [1, 10, 100]) == 2
+    assert ratio([2, 2, 900, 2, 2], [1, 1, 1, 1, 1]) == 2
+    assert ratio([3, 4, 10], [1, 2, 10]) == 2
+    with pytest.raises(ValueError):
+        ratio([1, 2], [1])

@@ -1,0 +1,73 @@
+import shlex
+
+import pytest
+
+from hcexp.run import Run, compose, shipped
+from hcexp.study import load_sweep, outcome, plan
+
+ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}
+
+
+def test_a_plan_goes_seed_by_seed_and_row_by_row(points):
+    planned = points(ROWS, seeds=(3, 0))
+    assert [point.name for point in planned] == ["plain, seed 3", "DHC×2, seed 3", "plain, seed 0", "DHC×2, seed 0"]
+    assert [point.run.config.seed for point in planned] == [3, 3, 0, 0]
+    assert planned[1].run.config.residual.n == 2
+    assert len({point.run.identity for point in planned}) == 4
+
+
+def test_rows_win_over_the_sweep_and_the_command_line_over_rows(sweep_file, tmp_path, minute):
+    rows = {"a": ["optimizer.lr=0.2"], "b": []}
+    sweep = load_sweep(sweep_file(rows, overrides=["optimizer.lr=0.1", "steps=9"]), tmp_path)
+    without = [o for o in minute if not o.startswith("steps")]
+    assert [p.run.config.optimizer.lr for p in plan(sweep, "tiny", without)] == [0.2, 0.1]
+    assert [p.run.config.steps for p in plan(sweep, "tiny", without)] == [9, 9]
+    assert [p.run.config.optimizer.lr for p in plan(sweep, "tiny", [*without, "optimizer.lr=0.3"])] == [0.3, 0.3]
+
+
+def test_the_scale_is_the_plans(sweep_file, tmp_path, minute):
+    sweep = load_sweep(sweep_file(ROWS), tmp_path)
+    kept = [o for o in minute if not o.startswith(("model.", "data.sequence"))]
+    (one, _) = plan(sweep, "60m", [*kept, "model.vocabulary_size=4096", "data.tokenizer=null"])
+    assert (one.run.config.model.d, one.run.config.data.sequence_length) == (512, 2048)
+    assert one.run.overrides[0] == "scale=60m"
+
+
+def test_the_command_of_a_point_makes_its_run(points):
+    for point in points(ROWS, seeds=(0, 1)):
+        program, verb, *arguments = shlex.split(point.command)
+        assert (program, verb) == ("hcexp", "train")
+        assert Run(compose(arguments), arguments).identity == point.run.identity
+
+
+def test_an_outcome_says_what_became_of_a_point(points, interrupt):
+    first, second = points(ROWS)
+    assert outcome(first).state == "missing" and outcome(first).metrics == {} and outcome(first).curve == {}
+    result = first.run.train()
+    interrupt(1, RuntimeError("broken"))
+    with pytest.raises(RuntimeError):
+        second.run.train()
+    done, failed = outcome(first), outcome(second)
+    assert (done.label, done.seed, done.state, done.metrics) == ("plain", 0, "finished", result["metrics"])
+    assert done.result == result and done.directory == first.run.directory
+    assert done.curve == {"train/loss_ema99": []}  # it was not tracked
+    assert (failed.state, failed.error, failed.curve) == ("failed", "broken", {})
+
+
+def test_the_curve_of_a_tracked_run_is_in_its_outcome(points, tracked, minute):
+    minute += tracked
+    (point,) = points({"plain": ["residual=pre_norm"]})
+    result = point.run.train()
+    curve = outcome(point).curve["train/loss_ema99"]
+    assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]
+    assert curve[-1][1] == result["metrics"]["train/loss_ema99"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in shipped("sweeps").glob("*.yaml")))
+def test_every_shipped_sweep_can_be_planned(name, minute):
+    sweep = load_sweep(name, shipped("sweeps"))
+    planned = plan(sweep, "tiny", minute)
+    assert len(planned) == len(sweep.rows) * len(sweep.seeds)
+    # Rows differ in the residual mode alone.
+    for point in planned:
+        assert all(override.startswith("residual") for override in point.row.overrides)

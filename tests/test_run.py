@@ -1,0 +1,524 @@
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+import hcexp.run
+from hcexp.callbacks import latest
+from hcexp.objective import NextToken
+from hcexp.run import Run, build_model, compose, shipped
+
+CONF = shipped("conf")
+CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
+MODES = sorted(path.stem for path in (CONF / "residual").glob("*.yaml"))
+SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
+GIVEN = {
+    "data=local": ["data.files=a.txt"],
+    "data=hub": ["data.hub=a/b"],
+    "evaluation=local": ["evaluation.files=a.txt"],
+}
+
+
+def weights(run):
+    checkpoint = torch.load(latest(run.directory / "checkpoints"), weights_only=True)
+    return checkpoint["state_dict"]
+
+
+def measured(result):
+    """What a run measured, less what the machine's mood has a part in."""
+    return {name: value for name, value in result["metrics"].items() if not name.startswith("perf/")}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Every call of `Trainer.fit`, with its keywords."""
+    calls, fit = [], Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self, *a, **k: (calls.append(k), fit(self, *a, **k)))
+    return calls
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_file_of_conf_composes_and_instantiates(choice, tmp_path, monkeypatch):
+    from hydra.utils import instantiate
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("some text")
+    config = compose([choice, *GIVEN.get(choice, [])])
+    group, name = choice.split("=")
+    assert config.choices[group] == name
+    build_model(config)
+    for group in ("data", "optimizer", "schedule", "evaluation", "callbacks"):
+        instantiate(config[group])
+    if choice.startswith("tracking") and name == "none":
+        instantiate(config.tracking, runs=tmp_path)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_mode_builds_at_every_scale_without_memory(scale):
+    for mode in MODES:
+        model = build_model(compose([f"scale={scale}", f"residual={mode}"]))
+        assert {p.device.type for p in model.parameters()} == {"meta"}
+
+
+def test_what_is_given_wins_over_the_scale_wherever_it_stands():
+    first, last = compose(["optimizer.lr=0.5", "scale=20m"]), compose(["scale=20m", "optimizer.lr=0.5"])
+    assert first == last and first.optimizer.lr == 0.5 and first.model.d == 256
+
+
+def test_paths_expand_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert compose(["paths.cache='~/kept'"]).paths.cache == f"{tmp_path}/kept"
+    assert compose().paths.cache == f"{tmp_path}/.cache/hcexp"
+    assert compose(["paths.cache='~/kept'"]).data.cache == f"{tmp_path}/kept"
+
+
+# Identity
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["paths.runs=elsewhere"],
+        ["paths.cache=elsewhere"],
+        ["tracking=mlflow"],
+        ["tracking=mlflow", "++tracking.run_name='a name'"],
+        ["data.workers=2"],
+        ["data.verify=false"],
+        ["callbacks.progress.seconds=1"],
+        ["callbacks.checkpoint.every_n_steps=2"],
+        ["evaluation.batch_size=3"],
+    ],
+    ids=str,
+)
+def test_identity_is_blind_to_what_cannot_change_a_result(make_run, overrides):
+    assert make_run(*overrides).identity == make_run().identity
+
+
+def test_identity_does_not_depend_on_the_order_of_overrides(make_run):
+    one = make_run("residual=dhc", "residual.n=2", "seed=3")
+    assert make_run("seed=3", "residual.n=2", "residual=dhc").identity == one.identity
+
+
+def test_identity_goes_by_the_content_of_files_not_their_place(make_run, texts, tmp_path):
+    for name in ("train.txt", "held.txt"):
+        shutil.copy(texts / name, tmp_path / name)
+    moved = [f"data.files={tmp_path}/train.txt", f"evaluation.files={tmp_path}/held.txt"]
+    assert make_run(*moved).identity == make_run().identity
+    (tmp_path / "train.txt").write_text("other text " * 100)
+    assert make_run(*moved).identity != make_run().identity
+    shutil.copy(texts / "train.txt", tmp_path / "train.txt")
+    (tmp_path / "held.txt").write_text("other text " * 100)
+    assert make_run(*moved).identity != make_run().identity
+
+
+def test_identity_differs_in_whatever_can_change_a_result(make_run, tmp_path):
+    changes = [
+        (),
+        ("seed=1",),
+        ("optimizer.lr=1e-3",),
+        ("steps=7",),
+        ("data.max_tokens=1000",),
+        ("evaluation.max_tokens=100",),
+        ("objective.z_loss=1e-3",),
+        ("trainer.precision=bf16-mixed",),
+        ("compile=true",),
+        ("residual=shc",),
+    ]
+    identities = [make_run(*change).identity for change in changes]
+    assert len(set(identities)) == len(changes)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_identity_differs_in_every_residual_knob(make_run, mode):
+    base = make_run(f"residual={mode}")
+    identities = {base.identity}
+    knobs = [knob for knob in base.config.residual if not knob.startswith("_")]
+    for knob in knobs:
+        value = base.config.residual[knob]
+        other = not value if isinstance(value, bool) else value + 1
+        identities.add(make_run(f"residual={mode}", f"residual.{knob}={other}").identity)
+    assert len(identities) == 1 + len(knobs)
+
+
+def test_identity_differs_in_the_tokenizer_but_not_in_its_place(make_run, tmp_path):
+    from hcexp.data import corpus
+
+    copy = tmp_path / "tokenizer.json"
+    shutil.copy(corpus.TOKENIZER, copy)
+    assert make_run(f"data.tokenizer={copy}").identity == make_run().identity
+    content = json.loads(copy.read_text())
+    content["model"]["merges"].pop()
+    copy.write_text(json.dumps(content))
+    assert make_run(f"data.tokenizer={copy}").identity != make_run().identity
+
+
+# Results
+
+
+def test_a_finished_run_leaves_its_result_and_is_not_trained_again(make_run, fits):
+    run = make_run("residual=dhc")
+    assert run.result()["state"] == "missing"
+    result = run.train()
+    assert {
+        "identity", "state", "error", "metrics", "overrides", "seed", "steps", "tokens", "parameters", "run_id",
+        "record", "config",
+    } == set(result)  # fmt: skip
+    assert (result["state"], result["error"]) == ("finished", None)
+    assert (result["steps"], result["tokens"]) == (6, 6 * 2 * 32)
+    assert result["identity"] == run.identity == run.directory.name
+    assert {"git", "versions", "hardware", "code"} == set(result["record"])
+    assert result["parameters"] == sum(p.numel() for p in build_model(run.config).parameters())
+    assert json.loads((run.directory / "result.json").read_text()) == result
+
+    again = make_run("residual=dhc")
+    assert again.train() == result
+    assert len(fits) == 1
+    assert fits[0]["weights_only"] is True
+
+
+def test_metrics_have_the_agreed_names_and_bits_per_byte_follow_from_nats(make_run):
+    run = make_run("steps=60", "callbacks.throughput.warmup=1", "callbacks.curves.spike_warmup=5")
+    metrics = run.train()["metrics"]
+    sets = [f"local/{name}/{key}" for name in ("held", "mean") for key in ("loss", "perplexity", "bits_per_byte")]
+    train = "loss loss_ema99 grad_norm spikes spike_score grad_norm_spikes grad_norm_spike_score lr".split()
+    perf = [f"perf/{name}" for name in ("tokens_per_second", "peak_memory_bytes", "train_seconds")]
+    assert set(metrics) == {*sets, *(f"train/{name}" for name in train), *perf}
+    (store,) = run.suite._stores
+    nats = metrics["local/held/loss"] * (store.tokens - 1)
+    assert metrics["local/held/bits_per_byte"] == pytest.approx(
+        nats / torch.log(torch.tensor(2.0)).item() / store.bytes
+    )
+    assert metrics["local/held/perplexity"] == pytest.approx(2.718281828459045 ** metrics["local/held/loss"])
+
+
+def test_the_result_file_is_written_last(make_run, monkeypatch):
+    run, seen = make_run(), {}
+    write = hcexp.run._write
+
+    def spy(path, content):
+        seen[path.name] = {p.relative_to(run.directory).as_posix() for p in run.directory.rglob("*")}
+        write(path, content)
+
+    monkeypatch.setattr(hcexp.run, "_write", spy)
+    run.train()
+    assert list(seen)[-1] == "result.json"
+    assert {"config.yaml", "tracking.json", "checkpoints/step=000006.ckpt"} <= seen["result.json"]
+    assert "result.json" not in seen["result.json"]
+
+
+# Going on
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("power cut")], ids=["ctrl-c", "error"])
+def test_an_interrupted_run_ends_as_if_nothing_had_been(make_run, tmp_path, interrupt, fits, accumulate, error):
+    knobs = [
+        "residual=dhc",
+        f"trainer.accumulate_grad_batches={accumulate}",
+        "evaluation.every=4",
+        "callbacks.checkpoint.every_n_steps=2",
+    ]
+    calm = make_run(*knobs, f"paths.runs={tmp_path}/calm")
+    undisturbed = calm.train()
+
+    run = make_run(*knobs)
+    interrupt(3, error)
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        run.train()
+    assert run.result()["state"] == "failed"
+    assert run.result()["error"] in ("KeyboardInterrupt", "power cut")
+
+    interrupt(None)
+    resumed = make_run(*knobs)
+    assert resumed.directory == run.directory
+    result = resumed.train()
+    assert fits[-1]["ckpt_path"].name == "step=000002.ckpt"
+    assert measured(result) == measured(undisturbed)
+    assert_same(weights(resumed), weights(calm))
+
+
+def test_a_run_stopped_after_its_last_step_only_has_its_validation_to_do(make_run, monkeypatch, fits):
+    knob = "evaluation.every=4"
+    run = make_run(knob)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "validate", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("stopped")))
+        with pytest.raises(RuntimeError, match="stopped"):
+            run.train()
+    steps = []
+    genuine = NextToken.training_step
+    monkeypatch.setattr(NextToken, "training_step", lambda self, *a: (steps.append(1), genuine(self, *a))[1])
+    result = make_run(knob).train()
+    assert (result["state"], result["steps"], steps) == ("finished", 6, [])
+    assert "local/mean/loss" in result["metrics"] and "train/loss" in result["metrics"]
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpoint(make_run, tmp_path, monkeypatch):
+    undisturbed = make_run(f"paths.runs={tmp_path}/calm").train()
+    genuine = NextToken.training_step
+
+    def poisoned(self, batch, batch_idx):
+        outputs = genuine(self, batch, batch_idx)
+        return (
+            {name: value * float("nan") for name, value in outputs.items()}
+            if self.trainer.global_step == 4
+            else outputs
+        )
+
+    knobs = ["callbacks.checkpoint.every_n_steps=2", "callbacks.checkpoint.keep=5"]
+    run = make_run(*knobs)
+    with monkeypatch.context() as patch:
+        patch.setattr(NextToken, "training_step", poisoned)
+        with pytest.raises(FloatingPointError, match="loss is nan at step 5"):
+            run.train()
+    failed = run.result()
+    assert failed["state"] == "failed" and "step 5" in failed["error"] and failed["metrics"] == {}
+    assert latest(run.directory / "checkpoints").name == "step=000004.ckpt"
+    assert all(tensor.isfinite().all() for tensor in weights(run).values())
+
+    result = make_run(*knobs).train()  # a failed run is tried again
+    assert result["state"] == "finished" and result["error"] is None
+    assert measured(result) == measured(undisturbed)
+
+
+def test_an_old_failure_does_not_outlive_the_next_attempt(make_run, interrupt, monkeypatch):
+    run = make_run()
+    interrupt(1, RuntimeError("the first failure"))
+    with pytest.raises(RuntimeError):
+        run.train()
+    assert run.result()["error"] == "the first failure"
+    monkeypatch.setattr(Run, "prepare", lambda self: (_ for _ in ()).throw(ValueError("the second")))
+    with pytest.raises(ValueError, match="the second"):
+        make_run().train()
+    assert run.result()["state"] == "missing"
+
+
+def test_a_second_process_waits_for_the_first(make_run, fits, capsys):
+    from threading import Thread
+
+    from filelock import FileLock
+
+    run = make_run()
+    result = run.train()
+    (run.directory / "result.json").rename(run.directory / "kept")
+    with FileLock(run.directory / ".lock"):
+        second = Thread(target=make_run().train)
+        second.start()
+        time.sleep(0.3)
+        assert second.is_alive()
+        (run.directory / "kept").rename(run.directory / "result.json")  # the first one finishes
+    second.join(timeout=10)
+    assert not second.is_alive() and len(fits) == 1
+    assert "another process is at the run" in capsys.readouterr().out
+    assert run.result() == result
+
+
+def test_the_processes_of_one_run_do_not_wait_for_each_other(make_run, monkeypatch):
+    from filelock import FileLock
+
+    run = make_run()
+    run.directory.mkdir(parents=True)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # started by rank 0, which holds the lock
+    monkeypatch.setattr(Run, "_train", lambda self: "trained")
+    with FileLock(run.directory / ".lock"):
+        assert run.train() == "trained"
+    hcexp.run._write(run.directory / "result.json", {})  # only rank 0 writes
+    assert not (run.directory / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_end_like_one(make_run, minute, tmp_path):
+    whole = make_run("residual=dhc", f"paths.runs={tmp_path}/whole").train()
+    arguments = [*minute, "residual=dhc", "trainer.devices=2"]
+    root = Path(hcexp.__file__).parents[1]
+    subprocess.run([sys.executable, "-m", "hcexp", "train", *arguments], cwd=root, check=True, timeout=120)
+    shared = Run(compose(arguments), arguments).result()
+    assert shared["state"] == "finished"
+    assert measured(shared) == pytest.approx(measured(whole), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["optimizer.lr=0"], ["schedule.warmup=60"], ["callbacks.curves.every=0"], ["data.sequence_length=100000"]],
+    ids=str,
+)
+def test_a_run_that_cannot_start_leaves_no_folder(make_run, overrides):
+    run = make_run(*overrides)
+    with pytest.raises(Exception, match="lr|warmup|every|sequence_length"):
+        run.train()
+    assert not run.directory.exists()
+
+
+# Pairing
+
+
+def test_equal_seeds_give_every_mode_the_same_backbone_and_batches(make_run, monkeypatch):
+    batches, backbones = [], []
+    genuine, configure = NextToken.training_step, NextToken.configure_model
+
+    def step(self, batch, batch_idx):
+        batches[-1].append(batch)
+        return genuine(self, batch, batch_idx)
+
+    def kept(self):
+        configure(self)
+        if len(backbones) < len(batches):
+            backbones.append({n: p.detach().clone() for n, p in self.model.named_parameters() if "stream." not in n})
+
+    monkeypatch.setattr(NextToken, "training_step", step)
+    monkeypatch.setattr(NextToken, "configure_model", kept)
+    # The factor on the output projections is the one thing that a mode may ask of the backbone.
+    modes = [[f"residual={mode}"] for mode in MODES]
+    modes = [[*m, "residual.output_init_exponent=0"] if m != ["residual=pre_norm"] else m for m in modes]
+    for mode in [*modes, ["seed=1"]]:
+        batches.append([])
+        make_run("steps=3", *mode).train()
+    *same, other = zip(batches, backbones, strict=True)
+    for seen, backbone in same:
+        assert_same(backbone, same[0][1])
+        assert all(
+            torch.equal(a, b)
+            for mine, first in zip(seen, same[0][0], strict=True)
+            for a, b in zip(mine, first, strict=True)
+        )
+    assert not torch.equal(other[0][0][0], same[0][0][0][0])
+    assert not torch.equal(other[1]["embedding.weight"], same[0][1]["embedding.weight"])
+
+
+def test_a_run_repeats_bit_for_bit(make_run, tmp_path):
+    one, two = make_run("residual=dhc"), make_run("residual=dhc", f"paths.runs={tmp_path}/again")
+    assert measured(one.train()) == measured(two.train())
+    assert_same(weights(one), weights(two))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_accumulation_changes_nothing_but_rounding(make_run, mode):
+    whole, cut = (make_run(f"residual={mode}", f"trainer.accumulate_grad_batches={k}").train() for k in (1, 2))
+    assert measured(whole) == pytest.approx(measured(cut), rel=2e-4)
+
+
+# Validation
+
+
+@pytest.mark.parametrize(
+    ("every", "accumulate", "steps"),
+    [(None, 1, [6]), (2, 1, [2, 4, 6]), (2, 2, [2, 4, 6]), (4, 1, [4, 6]), (4, 2, [4, 6])],
+)
+def test_validation_comes_when_due_and_once_at_the_end(make_run, monkeypatch, every, accumulate, steps):
+    seen, genuine = [], NextToken.on_validation_epoch_end
+
+    def validated(self):
+        genuine(self)
+        seen.append((self.trainer.global_step, dict(self.validation)))
+
+    monkeypatch.setattr(NextToken, "on_validation_epoch_end", validated)
+    every = "null" if every is None else every
+    result = make_run(f"evaluation.every={every}", f"trainer.accumulate_grad_batches={accumulate}").train()
+    assert [step for step, _ in seen] == steps
+    assert seen[-1][1].items() <= result["metrics"].items()
+
+
+def test_evaluation_in_between_changes_no_weight(make_run):
+    often, once = make_run("evaluation.every=2"), make_run()
+    assert measured(often.train()) == measured(once.train())
+    assert_same(weights(often), weights(once))
+
+
+# Options
+
+
+def test_the_z_loss_is_minimised_and_not_reported(make_run):
+    plain, with_z = make_run("steps=2").train(), make_run("steps=2", "objective.z_loss=0.1", "callbacks.curves.every=1")
+    first = {}
+
+    def keep(self, batch, batch_idx, genuine=NextToken.training_step):
+        outputs = genuine(self, batch, batch_idx)
+        first.setdefault("outputs", outputs)
+        return outputs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NextToken, "training_step", keep)
+        result = with_z.train()
+    assert first["outputs"]["loss"] > first["outputs"]["cross_entropy"] + 1
+    # The first step's cross-entropy is that of the untrained weights, whatever is minimised.
+    assert result["metrics"]["train/loss"] == pytest.approx(plain["metrics"]["train/loss"], rel=0.1)
+    assert result["metrics"]["train/grad_norm"] != plain["metrics"]["train/grad_norm"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+def test_every_precision_trains(make_run, precision, mode):
+    run = make_run(f"trainer.precision={precision}", f"residual={mode}", "steps=20", "optimizer.lr=1e-2")
+    result = run.train()
+    assert result["state"] == "finished"
+    assert result["metrics"]["train/loss"] < 8  # from ln 4096 = 8.3
+    kinds = {tensor.dtype for tensor in weights(run).values() if tensor.is_floating_point()}
+    assert torch.bfloat16 in kinds if precision == "bf16-true" else kinds <= {torch.float32, torch.float64}
+
+
+def test_compile_without_a_compiler_says_so_before_anything_starts(make_run, monkeypatch):
+    monkeypatch.setattr(hcexp.run, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    run = make_run("compile=true")
+    with pytest.raises(FileNotFoundError, match=r"^compile=true needs a C\+\+ compiler, and g\+\+ is not there[^\n]*$"):
+        run.train()
+    assert not run.directory.exists()
+
+
+# Tracking
+
+
+def test_a_run_that_goes_on_stays_one_mlflow_run(make_run, tracked, store_uri, interrupt):
+    from mlflow import MlflowClient
+
+    from hcexp.tracking import history
+
+    knobs = [*tracked, "callbacks.checkpoint.every_n_steps=2"]
+    run = make_run(*knobs)
+    interrupt(3)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    interrupt(None)
+    first = json.loads((run.directory / "tracking.json").read_text())
+    client = MlflowClient(store_uri)
+    assert client.get_run(first["run_id"]).info.status == "KILLED"
+
+    result = make_run(*knobs).train()
+    assert result["run_id"] == first["run_id"]
+    recorded = client.get_run(result["run_id"])
+    assert recorded.info.status == "FINISHED" and "error" not in recorded.data.tags
+    assert (recorded.data.params["model.d"], recorded.data.params["seed"]) == ("32", "0")
+    assert recorded.data.metrics["local/mean/loss"] == result["metrics"]["local/mean/loss"]
+    curve = history(store_uri, result["run_id"], "train/loss")
+    assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]
+    assert curve[-1][1] == result["metrics"]["train/loss"]
+
+
+def test_a_servers_password_is_not_written_down(make_run, interrupt, monkeypatch):
+    from hcexp.tracking import NoTracking
+
+    monkeypatch.setattr("hcexp.tracking.BufferedMLFlowLogger", NoTracking)
+    run = make_run("tracking=mlflow", "tracking.uri='https://me:secret@host/path'", "steps=2")
+    run.train()
+    for path in run.directory.glob("*.*"):
+        assert path.is_dir() or "secret" not in path.read_text(), path
+
+
+def test_overrides_are_kept_as_they_were_given(make_run, minute):
+    result = make_run("seed=1", "steps=2").train()
+    assert result["overrides"] == [*minute, "seed=1", "steps=2"]
+    assert OverridesParser.create().parse_overrides(result["overrides"])
+    assert Run(compose(result["overrides"]), result["overrides"]).identity == result["identity"]
