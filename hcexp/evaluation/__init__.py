@@ -1,4 +1,4 @@
-"""What a model is measured on: named validation sets and downstream tasks.
+"""What a model is measured on: named validation sets.
 
 A `Suite` gives loaders and metric names, a `SetLoss` counts; whoever owns the model runs it over the batches.
 """

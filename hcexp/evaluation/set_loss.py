@@ -31,7 +31,8 @@ class SetLoss(Metric):
 
     def update(self, nats: Tensor, tokens: Tensor | int) -> None:
         """Count a batch: the sum of its losses in nats, and how many tokens these are of."""
-        self.nats += nats
+        # Lightning's half precisions convert the module's states too; the sum must stay a wide one.
+        self.nats = self.nats.double() + nats
         self.tokens += tokens
 
     def compute(self) -> Tensor:

@@ -78,6 +78,10 @@ class NextToken(L.LightningModule):
                 f"trainer.gradient_clip_val={limit} is not allowed: it must be more than 0, or null for none"
             )
 
+        algorithm = self.trainer.gradient_clip_algorithm
+        if algorithm not in (None, "norm"):
+            raise ValueError(f"trainer.gradient_clip_algorithm={algorithm.value} is not supported: choose norm")
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """`loss` is what is minimised, `cross_entropy` what is reported: nats a token, the mean of the batch."""
         inputs, targets = batch

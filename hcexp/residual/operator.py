@@ -1,7 +1,6 @@
 """The operator that nearly every residual mode is a case of: `X' = M X + Wᵀ F(R X)`.
 
-It is written here once, plainly. A mode's own faster code is tested against it, forward and backward, and the
-analysis unfolds trained models with the same coefficients.
+It is written here once, plainly. A mode's own faster code is tested against it, forward and backward.
 """
 
 from collections.abc import Callable

@@ -97,9 +97,8 @@ class DynamicWeights(StaticWeights):
         """The same, through one skinny projection of the raw streams: no normed copy of H is made."""
         W = torch.cat((self.W_beta.unsqueeze(-1), self.W_alpha), dim=-1)
         dynamic = self.activation(normed_projection(H, W, self.norm))
-        beta = torch.addcmul(self.B, self.s_beta, dynamic[..., 0])
-        alpha = torch.addcmul(self.A, self.s_alpha, dynamic[..., 1:])
-        return beta, alpha
+        B, s_beta, A, s_alpha = (p.to(dynamic.dtype) for p in (self.B, self.s_beta, self.A, self.s_alpha))
+        return torch.addcmul(B, s_beta, dynamic[..., 0]), torch.addcmul(A, s_alpha, dynamic[..., 1:])
 
     def undecayed(self) -> Iterable[nn.Parameter]:
         scales = () if self.decay_scales else (self.s_alpha, self.s_beta)

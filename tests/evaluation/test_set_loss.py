@@ -74,3 +74,15 @@ def test_processes_add_their_sums():
 def test_a_set_of_no_bytes():
     with pytest.raises(ValueError, match="text_bytes=0: allowed is at least 1"):
         SetLoss(text_bytes=0)
+
+
+def test_half_precision_of_the_model_does_not_narrow_the_sum():
+    """Lightning converts a whole LightningModule, metrics and their states included."""
+    module = torch.nn.ModuleList([SetLoss(text_bytes=1)]).to(dtype=torch.bfloat16)
+    for _ in range(1000):
+        module[0].update(torch.tensor(20.25), 3)
+    assert module[0].compute().item() == 20.25 / 3
+    module[0].reset()
+    module[0].update(torch.tensor(20000.0), 1)
+    module[0].update(torch.tensor(20.0), 1)
+    assert module[0].compute().item() == 10010.0

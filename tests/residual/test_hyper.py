@@ -133,3 +133,17 @@ def test_autocast_does_not_round_the_streams(norm):
         states, _ = run(stream, silent, h)
     assert states[-1].dtype == torch.float32
     torch.testing.assert_close(states[-1], stream.expand(h), rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_bfloat16_streams_are_mixed_with_float32_coefficients(norm):
+    """Near 1 bfloat16 has steps of 0.004 to 0.008: rounded to it, the difference of these two would be nothing."""
+    stream = DynamicHyperConnections(8, KINDS, norm, n=2)
+    stream.reset_parameters()
+    read = []
+    first = stream.connections[0]
+    first.norm = nn.Identity()
+    first.weights.A[:, 0] = torch.tensor([1.001, -1.0])
+    first(torch.ones(1, 1, 2, 8, dtype=torch.bfloat16), lambda x: read.append(x) or x)
+    torch.testing.assert_close(read[0].float(), torch.full((1, 1, 8), 0.001), rtol=0.01, atol=0)
+    assert read[0].dtype == torch.bfloat16
