@@ -3,19 +3,20 @@ SWEEP   ?= quick
 SCALE   ?= tiny
 SEEDS   ?=
 WORKERS ?=
+OVERRIDES ?=
 PYTHON  ?= python3
 
 VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-OPTIONS := --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS))
+OPTIONS := --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS)) $(OVERRIDES)
 
 .PHONY: help setup sweep report ui bench test test-slow lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@echo "make TARGET [SWEEP=$(SWEEP)] [SCALE=$(SCALE)] [SEEDS=3] [WORKERS=2]"; echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo "make TARGET [SWEEP=$(SWEEP)] [SCALE=$(SCALE)] [SEEDS=3] [WORKERS=2] [OVERRIDES=optimizer.lr=1e-3]"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "sweeps: $(basename $(notdir $(wildcard sweeps/*.yaml)))"
 	@echo "scales: $(basename $(notdir $(wildcard conf/scale/*.yaml)))"
 

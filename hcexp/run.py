@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -16,6 +17,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -92,6 +94,11 @@ def _check_kind(config: DictConfig, defaults: DictConfig, knob: str) -> None:
         raise ValueError(f"{knob}={given} is not allowed: it must be {kinds[type(default)]}, such as {default}")
 
 
+def shareable(overrides: Sequence[str]) -> list[str]:
+    """The overrides without the tracking server's address, which may hold a password and has no effect on a result."""
+    return [override for override in overrides if not override.lstrip("+").startswith("tracking.uri=")]
+
+
 def build_model(config: DictConfig) -> torch.nn.Module:
     """The network of a configuration, on the meta device: no memory, no weights yet."""
     with torch.device("meta"):
@@ -131,6 +138,10 @@ class Run:
         """What the run left: `state` is "finished", "failed" or, if there is nothing yet, "missing"."""
         try:
             return json.loads((self.directory / RESULT).read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{self.directory / RESULT} is damaged ({error}): delete it, and the run goes on"
+            ) from None
         except FileNotFoundError:
             return {"identity": self.identity, "state": "missing", "error": None, "metrics": {}}
 
@@ -171,9 +182,9 @@ class Run:
 
     def _train(self) -> dict[str, Any]:
         config, directory = self.config, self.directory
+        rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
         if config.compile:
             _require_compiler()
-        rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
         L.seed_everything(config.seed, verbose=False)
         made_by = record()
 
@@ -192,37 +203,50 @@ class Run:
             logger.log_hyperparams(self._recorded())
             logger.log_record(made_by)
             logger.log_file(directory / "config.yaml")
-            self.trainer = trainer = instantiate(
-                config.trainer,
-                callbacks=list(callbacks.values()),
-                logger=logger,
-                default_root_dir=str(directory),
-                use_distributed_sampler=False,
-                num_sanity_val_steps=0,
-                check_val_every_n_epoch=None,
-                val_check_interval=(self.suite.every or 0) * config.trainer.accumulate_grad_batches or None,
-            )
             _write(tracked, {"run_id": logger.run_id})
-            trainer.fit(objective, datamodule=self.data, ckpt_path=latest(directory / "checkpoints"), weights_only=True)
-            if objective.validated_step != trainer.global_step:
-                trainer.validate(objective, datamodule=self.data, verbose=False, weights_only=True)
+            metrics = self._fit(objective, list(callbacks.values()), logger)
         except BaseException as error:
             if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
                 error = error.__context__  # Lightning makes an exit of Ctrl-C
             logger.fail(error)
             self._finish("failed", made_by, error=str(error).partition("\n")[0] or type(error).__name__)
             raise error
-        logger.log_checkpoint(latest(directory / "checkpoints"))
-        metrics = callbacks["curves"].metrics | callbacks["throughput"].metrics | objective.validation
         return self._finish(
             "finished",
             made_by,
             metrics=metrics,
-            steps=trainer.global_step,
-            tokens=trainer.global_step * objective.tokens_per_step,
+            steps=config.steps,
+            tokens=config.steps * objective.tokens_per_step,
             parameters=sum(p.numel() for p in objective.model.parameters()),
             run_id=logger.run_id,
         )
+
+    def _fit(self, objective: L.LightningModule, callbacks: list[L.Callback], logger: Logger) -> dict[str, float]:
+        """Train from the newest checkpoint, or from the start, to the last step; returns and logs the final metrics."""
+        checkpoints = self.directory / "checkpoints"
+        self.trainer = trainer = instantiate(
+            self.config.trainer,
+            callbacks=callbacks,
+            logger=logger,
+            default_root_dir=str(self.directory),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            check_val_every_n_epoch=None,
+            val_check_interval=(self.suite.every or 0) * self.config.trainer.accumulate_grad_batches or None,
+        )
+        trainer.fit(objective, datamodule=self.data, ckpt_path=latest(checkpoints), weights_only=True)
+        if trainer.global_step < self.config.steps:  # a limit of the trainer's own, or a signal, after which it exits
+            raise ValueError(f"training ended at step {trainer.global_step} of steps={self.config.steps}")
+        if objective.validated_step != trainer.global_step:
+            trainer.validate(objective, datamodule=self.data, verbose=False, weights_only=True)
+        metrics = dict(objective.validation)
+        for callback in callbacks:
+            metrics |= getattr(callback, "metrics", {})
+        logger.log_metrics(metrics, step=trainer.global_step)
+        logger.save()
+        if checkpoint := latest(checkpoints):
+            logger.log_checkpoint(checkpoint)
+        return metrics
 
     def _recorded(self) -> dict[str, Any]:
         """The resolved configuration as it is written down: a tracking server's password is nobody's business."""
@@ -258,7 +282,7 @@ class Run:
             "state": state,
             "error": None,
             "metrics": {},
-            "overrides": [o for o in self.overrides if "tracking.uri=" not in o],
+            "overrides": shareable(self.overrides),
             "seed": self.config.seed,
             **values,
             "record": made_by,
@@ -276,7 +300,7 @@ def _write(path: Path, content: dict) -> None:
 
 
 def _require_compiler() -> None:
-    compiler = os.environ.get("CXX", "g++")
+    compiler = shlex.split(os.environ.get("CXX", "g++"))[-1]  # the last of `ccache g++`
     if not (which(compiler) or which("clang++")):
         raise FileNotFoundError(
             f"compile=true needs a C++ compiler, and {compiler} is not there: install g++, or set CXX"

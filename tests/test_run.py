@@ -522,3 +522,47 @@ def test_overrides_are_kept_as_they_were_given(make_run, minute):
     assert result["overrides"] == [*minute, "seed=1", "steps=2"]
     assert OverridesParser.create().parse_overrides(result["overrides"])
     assert Run(compose(result["overrides"]), result["overrides"]).identity == result["identity"]
+
+
+def test_a_run_that_stops_before_its_last_step_is_not_finished(make_run):
+    run = make_run("+trainer.max_epochs=1", "+trainer.limit_train_batches=3")
+    with pytest.raises(ValueError, match="training ended at step 3 of steps=6"):
+        run.train()
+    assert run.result()["state"] == "failed"
+
+
+def test_a_run_may_leave_out_a_callback(make_run):
+    result = make_run("~callbacks.throughput").train()
+    assert result["state"] == "finished" and "perf/train_seconds" not in result["metrics"]
+
+
+def test_final_metrics_are_in_mlflow(make_run, tracked, store_uri):
+    from mlflow import MlflowClient
+
+    result = make_run(*tracked).train()
+    client = MlflowClient(store_uri)
+    recorded = client.get_run(result["run_id"]).data
+    assert recorded.metrics == pytest.approx(result["metrics"])
+    assert recorded.tags["versions.torch"] == torch.__version__
+    kept = {artifact.path for artifact in client.list_artifacts(result["run_id"], "checkpoints")}
+    assert kept == {"checkpoints/step=000006.ckpt"}
+
+
+def test_a_damaged_result_is_named(make_run):
+    run = make_run()
+    run.directory.mkdir(parents=True)
+    (run.directory / "result.json").write_text("{")
+    with pytest.raises(ValueError, match="result.json is damaged .* delete it"):
+        run.train()
+    assert (run.directory / "result.json").exists()
+
+
+def test_clipping_by_value_is_refused(make_run):
+    with pytest.raises(ValueError, match="trainer.gradient_clip_algorithm=value is not supported: choose norm"):
+        make_run("trainer.gradient_clip_val=1.0", "+trainer.gradient_clip_algorithm=value").train()
+
+
+def test_half_precision_validates_like_full(make_run):
+    full, half = (make_run(f"trainer.precision={p}", "steps=2").train() for p in ("32-true", "bf16-true"))
+    name = "local/mean/loss"
+    assert half["metrics"][name] == pytest.approx(full["metrics"][name], rel=0.01)

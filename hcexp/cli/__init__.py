@@ -54,5 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line = explain(error, rest)
         if line is None or os.environ.get("HCEXP_TRACEBACK"):
             traceback.print_exc()
-        print(f"hcexp: error: {line or error}", file=sys.stderr)
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        print(f"hcexp: error: {line or error}{notes}", file=sys.stderr)
         return 2

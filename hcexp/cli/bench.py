@@ -7,11 +7,13 @@ example:
   hcexp bench                                   d=256, 8 blocks, sequence 256, batch 8; eager and compiled
   hcexp bench steps --modes shc,dhc --eager residual.n=2
   hcexp bench steps model=20m data.sequence_length=512
-  hcexp bench logging                           300 steps of scale=tiny under Lightning's profiler
+  hcexp bench logging                           a run of scale=tiny under Lightning's profiler
 """
 
+import re
 import tempfile
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from hcexp.cli.arguments import add_overrides, parse, parser, whole
@@ -79,7 +81,7 @@ def _steps(chosen: Namespace) -> None:
 
 
 def training_step(overrides: list[str], compiled: bool) -> Callable[[], None]:
-    """One optimiser step on random tokens, as a run would do it, without Trainer and data."""
+    """One optimiser step on random tokens, in float32 or the run's bf16-mixed, without Trainer and data."""
     import torch
     from hydra.utils import instantiate
     from torch.nn.functional import cross_entropy
@@ -97,8 +99,9 @@ def training_step(overrides: list[str], compiled: bool) -> Callable[[], None]:
     tokens = torch.randint(config.model.vocabulary_size, shape, device=device)
 
     def step() -> None:
-        logits = model(tokens[:, :-1])
-        cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        with torch.autocast(device, torch.bfloat16, enabled=config.trainer.precision == "bf16-mixed"):
+            logits = model(tokens[:, :-1])
+        cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -113,18 +116,24 @@ def _logging(overrides: list[str]) -> None:
     from hcexp.run import Run, compose
 
     with tempfile.TemporaryDirectory() as runs:
-        arguments = [*overrides, f"paths.runs={runs}", "tracking.uri=null", "+trainer.profiler=simple"]
+        arguments = [
+            *overrides,
+            f"paths.runs={runs}",
+            f"tracking.uri=sqlite:///{runs}/mlflow.db",
+            "+trainer.profiler=simple",
+        ]
         run = Run(compose(arguments), arguments)
         run.train()
         profiler = run.trainer.profiler
         assert isinstance(profiler, SimpleProfiler)
         durations = {name: sum(seconds) for name, seconds in profiler.recorded_durations.items()}
-    epoch = durations["run_training_epoch"]
-    in_a_step = ("train_batch", "optimizer_step", "zero_grad", "backward")
-    parts = {n: s for n, s in durations.items() if n.startswith("[Callback]") and any(part in n for part in in_a_step)}
     steps = run.trainer.global_step
-    print(f"{steps} steps of {1000 * epoch / steps:.1f} ms")
-    for name, seconds in sorted(parts.items(), key=lambda part: -part[1]):
-        hook = name.removeprefix("[Callback]").partition("{")[0]
-        print(f"  {hook:40} {1000 * seconds / steps:8.3f} ms  {seconds / epoch:7.2%}")
-    print(f"callbacks and logger together: {sum(parts.values()) / epoch:.2%} of a step")
+    parts: Counter[str] = Counter()
+    for name, seconds in durations.items():
+        if match := re.match(r"\[Callback\](\w+).*(train_batch|optimizer_step|zero_grad|backward)", name):
+            parts[match[1]] += seconds
+    seconds_a_step = (durations["run_training_batch"] + parts.total()) / steps
+    print(f"{steps} steps of {1000 * seconds_a_step:.1f} ms")
+    for callback, seconds in parts.most_common():
+        print(f"  {callback:20} {1000 * seconds / steps:8.3f} ms  {seconds / steps / seconds_a_step:7.2%}")
+    print(f"callbacks and logger together: {parts.total() / steps / seconds_a_step:.2%} of a step")

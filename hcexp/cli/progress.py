@@ -54,7 +54,7 @@ class SweepProgress:
         self.done += 1
         minutes, seconds = divmod(round(time.monotonic() - worker.started), 60)
         if result["state"] == "finished":
-            outcome = f"train loss {result['metrics']['train/loss']:.3f}"
+            outcome = f"train loss {result['metrics'].get('train/loss', float('nan')):.3f}"
         else:
             outcome = result["error"]
             self.failed.append((worker.point, outcome))

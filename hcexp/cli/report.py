@@ -35,6 +35,11 @@ def planned(chosen: Namespace) -> tuple:
     from hcexp.run import shipped
     from hcexp.study import load_sweep, plan
 
+    for override in chosen.overrides:
+        knob = override.partition("=")[0].lstrip("+")
+        if knob in ("scale", "seed"):
+            option = {"scale": "--scale", "seed": "--seeds"}[knob]
+            raise ValueError(f"{override} cannot be an override of a whole sweep: use {option}")
     sweep = load_sweep(chosen.sweep or "quick", shipped("sweeps"))
     if chosen.seeds:
         sweep = replace(sweep, seeds=chosen.seeds)
@@ -44,11 +49,14 @@ def planned(chosen: Namespace) -> tuple:
 def report(sweep, points: list, chosen: Namespace, console) -> None:
     """Show the table and write the report's files beside the runs."""
     from hcexp.report import build, show, write
+    from hcexp.run import shareable
     from hcexp.study import outcome
 
     seeds = ",".join(map(str, sweep.seeds)) + ("," if len(sweep.seeds) == 1 else "")
-    words = ["hcexp", "sweep", chosen.sweep or "quick", "--scale", chosen.scale, "--seeds", seeds, *chosen.overrides]
-    built = build(sweep, [outcome(point) for point in points], chosen.scale, shlex.join(words))
+    words = ["hcexp", "sweep", chosen.sweep or "quick", "--scale", chosen.scale, "--seeds", seeds]
+    built = build(
+        sweep, [outcome(point) for point in points], chosen.scale, shlex.join([*words, *shareable(chosen.overrides)])
+    )
     show(built, console)
     folder = Path(points[0].run.config.paths.runs) / "reports" / f"{sweep.name}-{chosen.scale}"
     for path in write(built, folder):

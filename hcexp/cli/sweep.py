@@ -6,9 +6,10 @@ A run that fails does not stop the others; it is named at the end, and the exit 
 example:
   hcexp sweep                                   quick: Table 1's rows at scale=tiny
   hcexp sweep table2 --seeds 3 --workers 2
-  hcexp sweep table1 --scale 1b --workers 1 trainer.devices=8 trainer.accumulate_grad_batches=32
+  hcexp sweep table1 --scale 60m --workers 1 trainer.devices=8 trainer.strategy=ddp trainer.accumulate_grad_batches=2
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--workers", type=whole, help="runs at a time (default: one a GPU, or one a core without)")
     chosen = parse(options, arguments, words=["sweep"])
     quiet()
+    for signum in (signal.SIGTERM, signal.SIGHUP):  # so that the workers are stopped too
+        signal.signal(signum, lambda signum, _: sys.exit(128 + signum))
     from rich.console import Console
 
     from hcexp.cli.report import planned, report

@@ -30,6 +30,6 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     print(f"http://127.0.0.1:{chosen.port} shows the runs; stop with Ctrl-C", flush=True)
     serve = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(chosen.port)]
-    # One worker and no job runner: a third of the memory.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return subprocess.run([*serve, "--workers", "1", "--backend-store-uri", uri], env=environment).returncode
+    # One worker and no job runner: a third of the memory. The store may have a password, which `ps` would show.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": uri}
+    return subprocess.run([*serve, "--workers", "1"], env=environment).returncode

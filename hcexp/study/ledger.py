@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hcexp.run import Run, compose
+from hcexp.run import Run, compose, shareable
 from hcexp.study.sweep import Outcome, Row, Sweep
 from hcexp.tracking import history, store_uri
 
@@ -29,7 +29,7 @@ class Point:
     @property
     def command(self) -> str:
         """The command that makes this run alone."""
-        return shlex.join(["hcexp", "train", *self.run.overrides])
+        return shlex.join(["hcexp", "train", *shareable(self.run.overrides)])
 
 
 def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]:
@@ -37,12 +37,16 @@ def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]
 
     `overrides` are common to all rows and win over the sweep's own. Raises what `compose` and `Run` raise.
     """
-    return [
-        Point(row, seed, Run(compose(arguments), arguments))
-        for seed in sweep.seeds
-        for row in sweep.rows
-        for arguments in [[f"scale={scale}", *sweep.overrides, *row.overrides, *overrides, f"seed={seed}"]]
-    ]
+    points = []
+    for seed in sweep.seeds:
+        for row in sweep.rows:
+            arguments = [f"scale={scale}", *sweep.overrides, *row.overrides, *overrides, f"seed={seed}"]
+            try:
+                points.append(Point(row, seed, Run(compose(arguments), arguments)))
+            except Exception as error:
+                error.add_note(f"in the row {row.label} of sweep {sweep.name}")
+                raise
+    return points
 
 
 def outcome(point: Point) -> Outcome:

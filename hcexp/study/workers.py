@@ -38,7 +38,12 @@ class Worker:
 
 def default_workers(points: int) -> int:
     """As many as there are GPUs; without one, as there are cores; never more than points."""
-    return max(1, min(points, torch.cuda.device_count() or os.cpu_count() or 1))
+    return max(1, min(points, torch.cuda.device_count() or cores()))
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_points(
@@ -76,6 +81,7 @@ def _start(point: Point, slot: int, workers: int) -> Worker:
     directory = point.run.directory
     directory.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "hcexp", "train", *point.run.overrides, *_tracking(point)]
+    (directory / LOG).unlink(missing_ok=True)  # a worker that outlived its driver goes on writing to the old one
     with open(directory / LOG, "w") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(slot, workers)
@@ -91,7 +97,7 @@ def _tracking(point: Point) -> list[str]:
 
 def _environment(slot: int, workers: int) -> dict[str, str]:
     """One share of the cores, for too many threads slow each other down, and one GPU if several runs share them."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = str(max(1, cores() // workers))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
     # The package may be run from a checkout that is not installed.
     root = str(Path(sys.modules["hcexp"].__file__).parent.parent)

@@ -1,8 +1,13 @@
 """Curves back out of MLflow."""
 
+import warnings
+
+from hcexp.tracking.store import public, require_answer
+
 
 def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
-    """`(step, value)` of a metric in step order; empty if the run was not tracked.
+    """`(step, value)` of a metric in step order; empty if the run was not tracked, and, with a warning,
+    if the store does not give it: a report's table needs no curve.
 
     A run that went on from a checkpoint has recorded some steps twice: the later record counts.
     """
@@ -10,6 +15,11 @@ def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
         return []
     from mlflow import MlflowClient
 
-    records = MlflowClient(uri).get_metric_history(run_id, metric)
+    try:
+        require_answer(uri)
+        records = MlflowClient(uri).get_metric_history(run_id, metric)
+    except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
+        warnings.warn(f"{public(uri)}: a run's {metric} is left out ({type(error).__name__})", stacklevel=2)
+        return []
     by_step = {record.step: record.value for record in sorted(records, key=lambda r: r.timestamp)}
     return sorted(by_step.items())

@@ -28,7 +28,7 @@ def open_store(uri: str | None, runs: str | Path, experiment: str = "hcexp") -> 
     if scheme == "sqlite":
         _open_sqlite(uri, experiment)
     elif scheme in ("http", "https", "databricks", *DATABASES) or uri == "databricks":
-        _require_answer(uri, scheme)
+        require_answer(uri)
         _open_experiment(uri, experiment, artifacts=None)  # a server knows where its artifacts go
     else:
         files = scheme in ("", "file")
@@ -79,8 +79,12 @@ def _open_experiment(uri: str, experiment: str, artifacts: Path | None) -> None:
         raise ValueError(f"tracking.experiment={experiment!r} is deleted in {public(uri)}: choose another")
 
 
-def _require_answer(uri: str, scheme: str) -> None:
-    # Asked here first, because MLflow and SQLAlchemy go on trying for minutes.
+def require_answer(uri: str) -> None:
+    """Ask a server whether it is there, before MLflow and SQLAlchemy go on trying for minutes.
+
+    :raises ConnectionError: in one line, if it does not answer within seconds; never for a file.
+    """
+    scheme = urlsplit(uri).scheme.partition("+")[0]
     try:
         if scheme in ("http", "https"):
             import requests  # MLflow's own client, so that proxies and certificates are the same

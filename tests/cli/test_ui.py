@@ -9,7 +9,7 @@ def test_the_pages_are_served_on_the_loopback_address_alone(hcexp, minute, track
     monkeypatch.setattr(ui, "subprocess", SimpleNamespace(run=run))
     status, out, _ = hcexp("ui", "--port", "5012", *minute, *tracked)
     assert status == 0 and "http://127.0.0.1:5012" in out
-    ((command, _),) = calls
+    ((command, environment),) = calls
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--port") + 1] == "5012"
-    assert command[command.index("--backend-store-uri") + 1] == store_uri
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == store_uri and store_uri not in command

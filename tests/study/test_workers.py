@@ -27,7 +27,7 @@ def commands(monkeypatch):
 
 
 def test_a_label_reaches_mlflow_as_it_is_written(points, minute, tracked, store_uri, monkeypatch):
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: 1)  # other tests run beside it
+    monkeypatch.setattr(workers, "cores", lambda: 1)  # other tests run beside it
     label = 'it\'s a "DHC×2", W/O {tanh} \\ $HOME = [1]'
     minute += tracked
     (point,) = points({label: ["residual=dhc", "residual.n=2"]})
@@ -64,7 +64,7 @@ def test_no_more_than_so_many_run_at_a_time(points, commands):
 
 
 def test_the_cores_are_shared_out_and_the_package_is_found(points, commands, monkeypatch):
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(workers, "cores", lambda: 8)
     monkeypatch.setenv("PYTHONPATH", "mine")
     planned = points({str(k): ["residual=shc", f"residual.n={k}"] for k in range(1, 4)})
     run_points(planned, 3)
@@ -99,7 +99,7 @@ def test_a_worker_that_leaves_no_result_is_a_failure_that_quotes_its_log(points,
 
 def test_a_killed_worker_is_reported_and_a_rerun_completes_it(points, minute, monkeypatch):
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: 1)  # other tests run beside it
+    monkeypatch.setattr(workers, "cores", lambda: 1)  # other tests run beside it
     minute.remove("steps=6")
     knobs = ["steps=150", "callbacks.progress.seconds=0", "callbacks.checkpoint.every_n_steps=20"]
     (point,) = points({"a": knobs})

@@ -34,3 +34,8 @@ def test_of_two_records_of_a_step_the_later_counts(recorded, runs, monkeypatch):
 def test_what_was_never_recorded_is_empty(recorded):
     assert history(recorded.tracking_uri, recorded.run_id, "train/spikes") == []
     assert history("", "", "train/loss") == []
+
+
+def test_a_store_that_is_away_costs_a_report_its_curves_only():
+    with pytest.warns(UserWarning, match=r"http://127.0.0.1:9: a run's train/loss is left out \(ConnectionError\)"):
+        assert history("http://user:secret@127.0.0.1:9", "a run", "train/loss") == []
