@@ -30,11 +30,14 @@ class StepCheckpoint(Checkpoint):
     Not a `ModelCheckpoint`: that one keeps at most one file without a metric to rank them, and saves in the
     middle of an accumulation after a resume.
 
-    :param every_n_steps: optimiser steps between two checkpoints.
-    :param keep: how many of the newest to keep.
-    :param folder: where; None for `checkpoints` in the Trainer's `default_root_dir`.
-    :raises OSError: (`ENOSPC`) before training if `keep` checkpoints and the one being written will not fit
-        on the disk, and before or during a save if that one does not.
+    Args:
+        every_n_steps: optimiser steps between two checkpoints.
+        keep: how many of the newest to keep.
+        folder: where; None for `checkpoints` in the Trainer's `default_root_dir`.
+
+    Raises:
+        OSError: (`ENOSPC`) before training if `keep` checkpoints and the one being written will not fit
+            on the disk, and before or during a save if that one does not.
     """
 
     def __init__(self, every_n_steps: int = 1000, keep: int = 2, folder: str | Path | None = None) -> None:

@@ -22,8 +22,9 @@ class CheckpointFile(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None):
         """Write `checkpoint` (what `torch.save` takes) to `path`.
 
-        :raises OSError: with `ENOSPC` and one line if the disk fills up; nothing of this checkpoint is left
-            behind and an earlier one of the same name stays.
+        Raises:
+            OSError: with `ENOSPC` and one line if the disk fills up; nothing of this checkpoint is left
+                behind and an earlier one of the same name stays.
         """
         path = Path(path)
         partial = path.with_name(path.name + PARTIAL)

@@ -30,9 +30,10 @@ class Curves(L.Callback):
     which also precedes every checkpoint: so a checkpoint never has one in its past. (Under a gradient
     scaler, float16's, an infinite gradient norm is a step that was skipped, and only counts as a spike.)
 
-    :param every: optimiser steps between two points of a curve.
-    :param ema: decay of the moving average, 0 to 1; the paper draws its curves with 0.99.
-    :param spike_threshold: see `SpikeScore`, as the next two.
+    Args:
+        every: optimiser steps between two points of a curve.
+        ema: decay of the moving average, 0 to 1; the paper draws its curves with 0.99.
+        spike_threshold: see `SpikeScore`, as the next two.
     """
 
     def __init__(
@@ -112,7 +113,8 @@ class Curves(L.Callback):
     def flush(self, trainer: L.Trainer) -> None:
         """Bring the steps since the last copy to the host and into the statistics; called on all ranks alike.
 
-        :raises FloatingPointError: if a loss or gradient norm is not finite, now and at every later call.
+        Raises:
+            FloatingPointError: if a loss or gradient norm is not finite, now and at every later call.
         """
         if self._failure:
             raise FloatingPointError(self._failure)

@@ -26,8 +26,9 @@ class Progress(TQDMProgressBar):
     showing them waits for nothing; the time left goes by the wall clock, validation and checkpoints
     included. Give the Trainer no `enable_progress_bar=False`: Lightning refuses a bar beside it.
 
-    :param seconds: least time between two lines; the end of training always gets one.
-    :param terminal: True for the bar, False for lines; None asks the standard output.
+    Args:
+        seconds: least time between two lines; the end of training always gets one.
+        terminal: True for the bar, False for lines; None asks the standard output.
     """
 
     def __init__(self, seconds: float = 10.0, terminal: bool | None = None) -> None:

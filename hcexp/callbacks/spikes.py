@@ -21,10 +21,13 @@ class SpikeScore:
     The statistics are taken afresh from the window at every step: running sums would drift, and a resumed run
     must decide as an uninterrupted one.
 
-    :param threshold: standard deviations, above 0.
-    :param window: how many earlier values the average and the deviation are taken over.
-    :param warmup: how many earlier values there must be, 2 to `window`.
-    :raises ValueError: for a knob outside these.
+    Args:
+        threshold: standard deviations, above 0.
+        window: how many earlier values the average and the deviation are taken over.
+        warmup: how many earlier values there must be, 2 to `window`.
+
+    Raises:
+        ValueError: for a knob outside these.
     """
 
     def __init__(self, threshold: float = 7.0, window: int = 1000, warmup: int = 50) -> None:
@@ -76,7 +79,8 @@ class SpikeScore:
     def load_state_dict(self, state: dict) -> None:
         """Go on from `state_dict()`.
 
-        :raises ValueError: if the state was written with another window.
+        Raises:
+            ValueError: if the state was written with another window.
         """
         filled, window = len(state["values"]), len(self._values)
         if filled > window or (filled < window and state["next"] != filled):

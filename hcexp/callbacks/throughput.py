@@ -22,8 +22,9 @@ class Throughput(L.Callback):
     - `perf/peak_memory_bytes`: what `memory` says: on CUDA the most that was allocated on this process's
       device since the run began, elsewhere the peak resident set of this process since it began.
 
-    :param every: optimiser steps between two points of a curve.
-    :param warmup: optimiser steps left out at the start of a process.
+    Args:
+        every: optimiser steps between two points of a curve.
+        warmup: optimiser steps left out at the start of a process.
     """
 
     def __init__(self, every: int = 10, warmup: int = 10) -> None:

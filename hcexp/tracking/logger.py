@@ -34,18 +34,21 @@ class BufferedMLFlowLogger(MLFlowLogger):
 
     An infinite value is recorded as nan: MLflow's database would make it 1.8e308.
 
-    :param uri: the store, see `open_store`, which makes or checks it here, so that a run without one never
-        starts.
-    :param runs: folder of the runs, for the store beside them.
-    :param experiment: name of the MLflow experiment.
-    :param run_name: what the run is called in MLflow's pages.
-    :param run_id: go on in this MLflow run; if the store does not have it, a new run is begun, with a
-        warning.
-    :param flush_seconds: longest time between two writes while metrics come in.
-    :param tags: MLflow tags of the run, e.g. `mlflow.parentRunId`.
-    :param checkpoint: keep a copy of the last checkpoint with the run.
-    :raises ValueError: for a bad knob or URI.
-    :raises ConnectionError: in one line, if the store cannot be used.
+    Args:
+        uri: the store, see `open_store`, which makes or checks it here, so that a run without one never
+            starts.
+        runs: folder of the runs, for the store beside them.
+        experiment: name of the MLflow experiment.
+        run_name: what the run is called in MLflow's pages.
+        run_id: go on in this MLflow run; if the store does not have it, a new run is begun, with a
+            warning.
+        flush_seconds: longest time between two writes while metrics come in.
+        tags: MLflow tags of the run, e.g. `mlflow.parentRunId`.
+        checkpoint: keep a copy of the last checkpoint with the run.
+
+    Raises:
+        ValueError: for a bad knob or URI.
+        ConnectionError: in one line, if the store cannot be used.
     """
 
     def __init__(

@@ -15,13 +15,16 @@ CONNECT_SECONDS = 5
 def open_store(uri: str | None, runs: str | Path, experiment: str = "hcexp") -> str:
     """The tracking URI to use, its store reachable and the experiment in it, also if workers start together.
 
-    :param uri: `sqlite:///…`, `http(s)://…`, `postgresql://…`, `mysql://…`, `mssql://…` or `databricks…`.
-        None takes `MLFLOW_TRACKING_URI` from the environment, or else the database `mlflow.db` in `runs`,
-        with `artifacts` beside it.
-    :param runs: folder of the runs; made if it is used.
-    :param experiment: name of the MLflow experiment; made if it is not there.
-    :raises ValueError: for a plain path or `file:` (MLflow 3 no longer writes these), or an unknown scheme.
-    :raises ConnectionError: if a server does not answer within seconds, or refuses the experiment.
+    Args:
+        uri: `sqlite:///…`, `http(s)://…`, `postgresql://…`, `mysql://…`, `mssql://…` or `databricks…`.
+            None takes `MLFLOW_TRACKING_URI` from the environment, or else the database `mlflow.db` in `runs`,
+            with `artifacts` beside it.
+        runs: folder of the runs; made if it is used.
+        experiment: name of the MLflow experiment; made if it is not there.
+
+    Raises:
+        ValueError: for a plain path or `file:` (MLflow 3 no longer writes these), or an unknown scheme.
+        ConnectionError: if a server does not answer within seconds, or refuses the experiment.
     """
     uri = store_uri(uri, runs)
     scheme = urlsplit(uri).scheme.partition("+")[0]  # postgresql+psycopg2 names a driver
@@ -82,7 +85,8 @@ def _open_experiment(uri: str, experiment: str, artifacts: Path | None) -> None:
 def require_answer(uri: str) -> None:
     """Ask a server whether it is there, before MLflow and SQLAlchemy go on trying for minutes.
 
-    :raises ConnectionError: in one line, if it does not answer within seconds; never for a file.
+    Raises:
+        ConnectionError: in one line, if it does not answer within seconds; never for a file.
     """
     scheme = urlsplit(uri).scheme.partition("+")[0]
     try:
