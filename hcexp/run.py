@@ -184,7 +184,7 @@ class Run:
         config, directory = self.config, self.directory
         rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
         if config.compile:
-            _require_compiler()
+            require_compiler()
         L.seed_everything(config.seed, verbose=False)
         made_by = record()
 
@@ -299,7 +299,8 @@ def _write(path: Path, content: dict) -> None:
     os.replace(partial, path)
 
 
-def _require_compiler() -> None:
+def require_compiler() -> None:
+    """Raise FileNotFoundError, in one line, if there is nothing that torch.compile could compile with."""
     compiler = shlex.split(os.environ.get("CXX", "g++"))[-1]  # the last of `ccache g++`
     if not (which(compiler) or which("clang++")):
         raise FileNotFoundError(

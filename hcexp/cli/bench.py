@@ -51,7 +51,10 @@ def _steps(chosen: Namespace) -> None:
     from rich.table import Table
 
     from hcexp.cost import interleave, ratio
+    from hcexp.run import require_compiler
 
+    if not chosen.eager:
+        require_compiler()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     torch._dynamo.config.recompile_limit = 64  # every mode and network is one more form of the same code
