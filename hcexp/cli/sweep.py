@@ -11,7 +11,8 @@ example:
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hcexp.cli.arguments import add_sweep, parse, parser, whole
@@ -29,8 +30,6 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--workers", type=whole, help="runs at a time (default: one a GPU, or one a core without)")
     chosen = parse(options, arguments, words=["sweep"])
     quiet()
-    for signum in (signal.SIGTERM, signal.SIGHUP):  # so that the workers are stopped too
-        signal.signal(signum, lambda signum, _: sys.exit(128 + signum))
     from rich.console import Console
 
     from hcexp.cli.report import planned, report
@@ -62,6 +61,21 @@ def _run(todo: list["Point"], workers: int, console: "Console") -> list[tuple["P
     todo[0].run.prepare()
     if "uri" in config.tracking:  # made here, or refused, before several workers open it at once
         open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
-    with SweepProgress(len({point.run.identity for point in todo}), console) as progress:
+    runs = len({point.run.identity for point in todo})
+    with _exit_on_signals(), SweepProgress(runs, console) as progress:
         run_points(todo, workers, changed=progress.changed, ended=progress.ended)
     return progress.failed
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """Let the signals that would end this process at once raise SystemExit, so that its workers are ended too."""
+    before = {
+        signum: signal.signal(signum, lambda signum, _: sys.exit(128 + signum))
+        for signum in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,3 +1,6 @@
+import os
+import signal
+
 import pytest
 import yaml
 
@@ -45,3 +48,23 @@ def test_a_sweep_runs_what_is_missing_and_a_failure_stops_no_other(sweep, tmp_pa
     assert "2 runs, 2 finished before" in out and "[1/" not in out
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").glob("*/checkpoints/*")} == made
     assert (tmp_path / "runs" / "reports" / "own-tiny").is_dir()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_sweep_ends_it_in_order(sweep, monkeypatch, signum):
+    """The workers are ended where `run_points` is left; afterwards a signal means what it meant before."""
+    import hcexp.study
+
+    left = []
+
+    def run_points(points, workers, **_):
+        try:
+            os.kill(os.getpid(), signum)
+        finally:
+            left.append(len(points))
+
+    monkeypatch.setattr(hcexp.study, "run_points", run_points)
+    before = signal.getsignal(signum)
+    status, _, _ = sweep({"plain": ["residual=pre_norm"]})
+    assert status == 128 + signum and left == [1]
+    assert signal.getsignal(signum) is before
