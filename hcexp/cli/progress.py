@@ -2,8 +2,10 @@
 
 import time
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from hcexp.study import Point
 from hcexp.study.workers import Worker
@@ -19,6 +21,7 @@ class SweepProgress:
         self.done = 0
         self.failed: list[tuple[Point, str]] = []
         self._console = console
+        self._running: list[str] = []
         self._progress = Progress(
             TextColumn("sweep"),
             BarColumn(),
@@ -26,28 +29,28 @@ class SweepProgress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.description}", markup=False),
             console=console,
-            disable=not console.is_terminal,
             speed_estimate_period=PACE_SECONDS,
         )
         self._task = self._progress.add_task("", total=runs)
+        self._live = Live(console=console, get_renderable=self._view, transient=True)
+
+    def _view(self) -> Group:
+        return Group(self._progress, *(Text(line, no_wrap=True, overflow="ellipsis") for line in self._running))
 
     def __enter__(self) -> "SweepProgress":
-        self._progress.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def changed(self, running: list[Worker]) -> None:
         """Move the bar to the steps that are done, those of unfinished runs included."""
-        shares, lines = 0.0, []
-        for worker in running:
-            share, status = worker.progress()
-            shares += share
-            lines.append(f"{worker.point.name}: {share:.0%}  {status}")
-        self._progress.update(self._task, completed=self.done + shares, description="\n".join(lines))
+        at = [(worker.point.name, *worker.progress()) for worker in running]
+        self._running = [f"  {name}: {share:.0%}  {status}" for name, share, status in at]
+        self._progress.update(self._task, completed=self.done + sum(share for _, share, _ in at))
 
     def ended(self, worker: Worker, result: dict) -> None:
         """Print how a run ended."""
