@@ -11,17 +11,16 @@ from torch import Tensor, nn
 
 from hcexp.residual.mixing import width_connection
 from hcexp.residual.operator import Coefficients
-from hcexp.residual.stream import Connection, NormFactory, ResidualStream
+from hcexp.residual.stream import NormFactory, PreNormed, ResidualStream, require_rate
 from hcexp.residual.weights import DynamicWeights, StaticWeights
 
 
-class HyperConnection(Connection):
+class HyperConnection(PreNormed):
     """Width connection `(x, H') = alphaᵀ H`, sublayer, depth connection `Ĥ_i = beta_i T(norm x) + H'_i` (Eqs. 3-5)."""
 
-    def __init__(self, weights: StaticWeights, norm: nn.Module):
-        super().__init__()
+    def __init__(self, weights: StaticWeights, d: int, norm: NormFactory):
+        super().__init__(d, norm)
         self.weights = weights
-        self.norm = norm
 
     def forward(self, H: Tensor, sublayer: Callable[..., Tensor], *context: Any) -> Tensor:
         """Streams H of shape (batch, seq, n, d) to the same shape and precision."""
@@ -63,13 +62,11 @@ class HyperConnections(ResidualStream):
         output_init_exponent: float,
         weights: Callable[[int], StaticWeights],
     ):
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"residual.n={n} is the expansion rate: it must be a whole number, 1 or more")
         super().__init__(d, kinds, norm)
-        self.n = n
+        self.n = self.expansion_rate = require_rate(n)
         # The streams' sum has the standard deviation of pre-norm's stream if each output has 1/√n of it.
         self.output_init_factor = n**-output_init_exponent
-        self.connections = nn.ModuleList(HyperConnection(weights(k), norm(d)) for k in range(len(self.kinds)))
+        self.connections = nn.ModuleList(HyperConnection(weights(k), d, norm) for k in range(len(self.kinds)))
 
     def expand(self, h: Tensor) -> Tensor:
         """(batch, seq, d) to (batch, seq, n, d)."""
@@ -80,11 +77,14 @@ class HyperConnections(ResidualStream):
         """(batch, seq, n, d) to (batch, seq, d)."""
         return self.norm(H.sum(dim=-2))
 
-    def expand_weights(self) -> Tensor:
-        return torch.ones(self.n)
+    def streams(self, H: Tensor) -> Tensor:
+        return H
 
-    def reduce_weights(self) -> Tensor:
-        return torch.ones(self.n)
+    def expand_weights(self) -> Tensor:
+        return torch.ones(1, self.n)
+
+    def reduce_weights(self, H: Tensor) -> Tensor:
+        return torch.ones(self.n, 1)
 
 
 class StaticHyperConnections(HyperConnections):

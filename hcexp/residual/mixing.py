@@ -1,7 +1,7 @@
-"""The width connection `mix = alphaᵀ H`, in the form that is fast where it runs.
+"""Sums of streams, `A_rᵀ H` and the width connection `alphaᵀ H`, in the form that is fast where they run.
 
-H has shape (batch, seq, n, d), alpha (…, n, n+1), with token axes or without. Both forms give the sublayer's input
-x, (batch, seq, d), and the streams that pass it by, H', (batch, seq, n, d).
+The interpreter gets what is one library call, a small matrix product a token; the compiler gets sums over the
+streams: element-wise work, which fuses into one pass over H with what comes before and after.
 """
 
 import torch
@@ -10,20 +10,22 @@ from torch import Tensor
 from hcexp.residual.operator import mix
 
 
+def mixed(H: Tensor, A_r: Tensor) -> Tensor:
+    """`A_rᵀ H`, (batch, seq, m, d), for H of shape (batch, seq, n, d) and A_r of shape (…, n, m)."""
+    return stream_by_stream(H, A_r) if torch.compiler.is_compiling() else mix(H, A_r)
+
+
 def width_connection(H: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """`(x, H')`; the compiler gets what it can fuse, the interpreter what is one library call."""
-    return stream_by_stream(H, alpha) if torch.compiler.is_compiling() else in_one_product(H, alpha)
+    """The sublayer's input x, (batch, seq, d), and the streams that pass it by, H', (batch, seq, n, d).
+
+    H has shape (batch, seq, n, d), alpha (…, n, n+1), with token axes or without.
+    """
+    if torch.compiler.is_compiling():
+        return stream_by_stream(H, alpha[..., :1]).squeeze(-2), stream_by_stream(H, alpha[..., 1:])
+    x, remaining = mix(H, alpha).split((1, H.shape[-2]), dim=-2)
+    return x.squeeze(-2), remaining
 
 
-def in_one_product(H: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """A small matrix product a token."""
-    mixed = mix(H, alpha)
-    return mixed[..., 0, :], mixed[..., 1:, :]
-
-
-def stream_by_stream(H: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over the streams: element-wise work, which fuses into one pass over H with what comes before and after."""
-    n = H.shape[-2]
-    x = sum(alpha[..., i, :1] * H[..., i, :] for i in range(n))
-    remaining = sum(alpha[..., i, 1:, None] * H[..., i, None, :] for i in range(n))
-    return x, remaining
+def stream_by_stream(H: Tensor, A_r: Tensor) -> Tensor:
+    """`A_rᵀ H` as a sum of n products."""
+    return sum(A_r[..., i, :, None] * H[..., i, None, :] for i in range(H.shape[-2]))

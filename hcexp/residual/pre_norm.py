@@ -7,15 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from hcexp.residual.operator import Coefficients
-from hcexp.residual.stream import Connection, NormFactory, ResidualStream
+from hcexp.residual.stream import NormFactory, PreNormed, ResidualStream
 
 
-class PreNormConnection(Connection):
+class PreNormConnection(PreNormed):
     """`h + T(norm h)` on a state h of shape (batch, seq, d)."""
-
-    def __init__(self, d: int, norm: NormFactory):
-        super().__init__()
-        self.norm = norm(d)
 
     def forward(self, h: Tensor, sublayer: Callable[..., Tensor], *context: Any) -> Tensor:
         return h + sublayer(self.norm(h), *context)
@@ -38,8 +34,11 @@ class PreNorm(ResidualStream):
     def reduce(self, h: Tensor) -> Tensor:
         return self.norm(h)
 
-    def expand_weights(self) -> Tensor:
-        return torch.ones(1)
+    def streams(self, h: Tensor) -> Tensor:
+        return h.unsqueeze(-2)
 
-    def reduce_weights(self) -> Tensor:
-        return torch.ones(1)
+    def expand_weights(self) -> Tensor:
+        return torch.ones(1, 1)
+
+    def reduce_weights(self, h: Tensor) -> Tensor:
+        return torch.ones(1, 1)

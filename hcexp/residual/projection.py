@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from hcexp.residual.norm_scale import norm_scale
+
 
 def normed_projection(H: Tensor, W: Tensor, norm: nn.Module) -> Tensor:
     """`norm(H) @ W` for H of shape (…, d) and W of shape (d, m), in float32 or wider, without making `norm(H)`.
@@ -13,17 +15,12 @@ def normed_projection(H: Tensor, W: Tensor, norm: nn.Module) -> Tensor:
     """
     H = H.to(torch.promote_types(H.dtype, torch.float32))
     W = W.to(H.dtype)
-    if isinstance(norm, nn.LayerNorm):
-        second_moment = torch.var(H, dim=-1, correction=0, keepdim=True)
-    elif isinstance(norm, nn.RMSNorm):
-        second_moment = torch.linalg.vector_norm(H, dim=-1, keepdim=True).square() / H.shape[-1]
-    else:
+    if not isinstance(norm, nn.LayerNorm | nn.RMSNorm):
         return norm(H) @ W
-    eps = torch.finfo(H.dtype).eps if norm.eps is None else norm.eps
     offset = norm.bias.to(H.dtype) @ W if getattr(norm, "bias", None) is not None else None
     if norm.weight is not None:
         W = norm.weight.to(H.dtype).unsqueeze(-1) * W
     if isinstance(norm, nn.LayerNorm):
         W = W - W.mean(dim=0)
-    projected = (H @ W) * torch.rsqrt(second_moment + eps)
+    projected = (H @ W) * norm_scale(norm, H)
     return projected if offset is None else projected + offset

@@ -34,11 +34,16 @@ class Connection(nn.Module, ABC):
     def forward(self, state: State, sublayer: Callable[..., Tensor], *context: Any) -> State:
         """Run `sublayer(x, *context)`, a map of (batch, seq, d) to the same, within the state."""
 
+    def normed(self, x: Tensor) -> Tensor:
+        """What the sublayer is given for the vector x, (batch, seq, d), that A_m reads; x, if the norm comes after."""
+        return x
+
     @abstractmethod
     def coefficients(self, state: State, output: Tensor) -> Coefficients:
         """The mode as a case of the operator: `(B, A_m, A_r)` for this state and this output of the sublayer.
 
-        `output` has shape (batch, seq, d); modes that norm after the sublayer depend on it.
+        `output` has shape (batch, seq, d); modes that norm after the sublayer depend on it, and raise ValueError if
+        that norm has weights, which no coefficient of a whole stream can express.
         """
 
     def reset_parameters(self) -> None:
@@ -47,6 +52,17 @@ class Connection(nn.Module, ABC):
     def undecayed(self) -> Iterable[nn.Parameter]:
         """The parameters that take no weight decay, norms aside."""
         return ()
+
+
+class PreNormed(Connection):
+    """A connection that norms its sublayer's input."""
+
+    def __init__(self, d: int, norm: NormFactory):
+        super().__init__()
+        self.norm = norm(d)
+
+    def normed(self, x: Tensor) -> Tensor:
+        return self.norm(x)
 
 
 class ResidualStream(nn.Module, ABC):
@@ -62,12 +78,13 @@ class ResidualStream(nn.Module, ABC):
 
     connections: nn.ModuleList
     output_init_factor: float = 1.0  # multiplies the standard deviation of every sublayer's output projection
+    expansion_rate: int | None = None  # n of the modes that widen the plain stream n times
 
     def __init__(self, d: int, kinds: Sequence[str], norm: NormFactory):
         super().__init__()
         self.d = d
         self.kinds = tuple(kinds)
-        self.norm = norm(d)
+        self.norm = norm(d)  # of the hidden vector in the end; a mode that has normed it already has an identity here
 
     @property
     def embedding_dim(self) -> int:
@@ -88,12 +105,22 @@ class ResidualStream(nn.Module, ABC):
         """The normed hidden vector, (batch, seq, output_dim), that the state ends in."""
 
     @abstractmethod
-    def expand_weights(self) -> Tensor:
-        """Weight of the embedding in each stream, (n,): B of layer 0 in the unfolding (Eq. 27)."""
+    def streams(self, state: State) -> Tensor:
+        """The state as the operator has it, (batch, seq, n, d)."""
 
     @abstractmethod
-    def reduce_weights(self) -> Tensor:
-        """Weight of each stream in the hidden vector before the final norm, (n,): A_m of layer L+1."""
+    def expand_weights(self) -> Tensor:
+        """Weight of the embedding in each stream: B of layer 0 in the unfolding (Eq. 27).
+
+        Shape (embedding_dim / d, n): a row for each slice of width d of the embedding.
+        """
+
+    @abstractmethod
+    def reduce_weights(self, state: State) -> Tensor:
+        """Weight of each stream in the hidden vector before `self.norm`: A_m of layer L+1 in the unfolding.
+
+        Shape (…, n, output_dim / d): a column for each slice of width d of the hidden vector.
+        """
 
     def reset_parameters(self) -> None:
         """Set every connection's own parameters to their initial values."""
@@ -103,3 +130,20 @@ class ResidualStream(nn.Module, ABC):
     def undecayed(self) -> Iterable[nn.Parameter]:
         """The mode's parameters that take no weight decay, norms aside."""
         return chain.from_iterable(connection.undecayed() for connection in self.connections)
+
+
+def require_blocks(kinds: Sequence[str]) -> Sequence[str]:
+    """`kinds`, if they are blocks of an attention and a feed-forward; ValueError for any other order."""
+    if len(kinds) % 2 or tuple(kinds) != ("attention", "feed_forward") * (len(kinds) // 2):
+        raise ValueError(
+            f"this residual mode joins the two sublayers of a block: attention, feed_forward, attention, …; "
+            f"the model's are {', '.join(kinds)}"
+        )
+    return kinds
+
+
+def require_rate(n: int) -> int:
+    """n, if it can be an expansion rate; ValueError otherwise."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"residual.n={n} is the expansion rate: it must be a whole number, 1 or more")
+    return n

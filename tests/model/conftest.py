@@ -1,15 +1,9 @@
-from functools import partial
-
 import pytest
 
 from hcexp.model import LanguageModel
-from hcexp.residual import DynamicHyperConnections, PreNorm, StaticHyperConnections
+from tests.registered import MODES, has_rate, residual
 
-RESIDUAL = {
-    "pre_norm": PreNorm,
-    "shc": partial(StaticHyperConnections, n=3),
-    "dhc": partial(DynamicHyperConnections, n=3),
-}
+RESIDUAL = {mode: residual(f"residual={mode}", *(["residual.n=3"] if has_rate(mode) else [])) for mode in MODES}
 
 
 @pytest.fixture

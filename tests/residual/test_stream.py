@@ -2,51 +2,69 @@
 
 import pytest
 import torch
+from torch import nn
 
 from hcexp.residual import hyper_connect
-from tests.residual.conftest import KINDS, stream_of, sublayers
+from tests.residual.conftest import KINDS, Centred, stream_of, sublayers
 
 D = 6
 
 
+def embedding(stream, *, seq=5):
+    shape = (2, seq, stream.embedding_dim)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+
+
+def centre(h):
+    """Zero mean in every slice of width D."""
+    return Centred()(h.unflatten(-1, (-1, D))).flatten(-2)
+
+
+def gradients(tensor, leaves):
+    weight = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)).double()
+    return torch.autograd.grad((tensor * weight).sum(), leaves, retain_graph=True, materialize_grads=True)
+
+
 def test_own_code_equals_the_plain_operator(setting, norm):
-    """Forward and gradient, with every parameter perturbed, connection by connection (Eq. 2)."""
+    """Forward and gradient, with every parameter perturbed, after every connection (Eq. 2)."""
+    centred = isinstance(norm(D), nn.LayerNorm)
     stream = stream_of(setting, D, norm, perturbed=True)
-    h = torch.randn(2, 5, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
-    fast = slow = stream.expand(h)
-    for connection, sublayer in zip(stream.connections, sublayers(D), strict=True):
+    h = embedding(stream)
+    layers = sublayers(D, centred=centred)
+    leaves = [h, *(p for p in (*stream.parameters(), *nn.ModuleList(layers).parameters()) if p.requires_grad)]
+    state = stream.expand(centre(h) if centred else h)
+    for connection, layer in zip(stream.connections, layers, strict=True):
         outputs = []
 
-        def kept(x, sublayer=sublayer, outputs=outputs):
-            outputs.append(sublayer(x))
+        def kept(x, layer=layer, outputs=outputs):
+            outputs.append(layer(x))
             return outputs[-1]
 
-        fast = connection(fast, kept)
-        coefficients = connection.coefficients(slow, outputs[0])
-        streams = slow if slow.dim() == 4 else slow.unsqueeze(-2)
-        slow = hyper_connect(streams, lambda x, c=connection, s=sublayer: s(c.norm(x)), coefficients).reshape(
-            slow.shape
+        after = connection(state, kept)
+        coefficients = connection.coefficients(state, outputs[0])
+        plain = hyper_connect(
+            stream.streams(state), lambda x, c=connection, layer=layer: layer(c.normed(x)), coefficients
         )
-        torch.testing.assert_close(fast, slow, rtol=1e-11, atol=1e-11)
-    leaves = [h, *(p for p in stream.parameters() if p.requires_grad)]
-    weight = torch.randn(fast.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    own = torch.autograd.grad((fast * weight).sum(), leaves, allow_unused=True)
-    plain = torch.autograd.grad((slow * weight).sum(), leaves, allow_unused=True)
-    for a, b in zip(own, plain, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+        own = stream.streams(after)
+        torch.testing.assert_close(own, plain, rtol=1e-11, atol=1e-11)
+        for a, b in zip(gradients(own, leaves), gradients(plain, leaves), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+        state = after
 
 
 def test_expand_and_reduce_follow_their_weights(setting, norm):
+    centred = isinstance(norm(D), nn.LayerNorm)
     stream = stream_of(setting, D, norm, perturbed=True)
-    h = torch.randn(1, 2, D, dtype=torch.float64)
+    h = embedding(stream)
+    h = centre(h) if centred else h
     state = stream.expand(h)
-    streams = state if state.dim() == 4 else state.unsqueeze(-2)
-    expanded = stream.expand_weights().double()[:, None] * h.unsqueeze(-2)
-    torch.testing.assert_close(streams, expanded)
-    moved = state + torch.randn(state.shape, dtype=torch.float64)
-    streams = moved if moved.dim() == 4 else moved.unsqueeze(-2)
-    hidden = (stream.reduce_weights().double()[:, None] * streams).sum(-2)
-    torch.testing.assert_close(stream.reduce(moved), stream.norm(hidden))
+    slices = h.unflatten(-1, (-1, D))
+    torch.testing.assert_close(stream.streams(state), stream.expand_weights().double().mT @ slices)
+    for connection, layer in zip(stream.connections, sublayers(D, centred=centred), strict=True):
+        state = connection(state, layer)
+    hidden = (stream.reduce_weights(state).double().mT @ stream.streams(state)).flatten(-2)
+    torch.testing.assert_close(stream.reduce(state), stream.norm(hidden), rtol=1e-11, atol=1e-11)
+    assert hidden.shape[-1] == stream.output_dim
 
 
 def test_parameters_can_be_set_after_the_meta_device(setting, norm):
@@ -71,8 +89,8 @@ def test_undecayed_parameters_are_the_modes_own(setting, norm):
 @pytest.mark.parametrize("seq", [1, 7])
 def test_any_length(setting, norm, seq):
     stream = stream_of(setting, D, norm, perturbed=True)
-    state = stream.expand(torch.randn(1, seq, D, dtype=torch.float64))
-    for connection, sublayer in zip(stream.connections, sublayers(D), strict=True):
-        state = connection(state, sublayer)
-    assert stream.reduce(state).shape == (1, seq, stream.output_dim)
+    state = stream.expand(embedding(stream, seq=seq))
+    for connection, layer in zip(stream.connections, sublayers(D), strict=True):
+        state = connection(state, layer)
+    assert stream.reduce(state).shape == (2, seq, stream.output_dim)
     assert len(stream.connections) == len(KINDS)

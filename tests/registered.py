@@ -1,0 +1,40 @@
+"""Every residual mode and its settings, as they are registered in `conf/residual/`: a new mode joins by its YAML."""
+
+from functools import partial
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from hcexp.run import shipped
+
+MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
+RATES = (1, 2, 3, 4)  # modes with an expansion rate are tried with odd and even ones
+OPTIONS = {
+    "altup": ["residual.active=fixed", "residual.embedding=widened", "residual.per=sublayer"],
+    "dhc": ["residual.tanh=false", "residual.train_wc=false", "residual.train_b=false", "residual.norm_affine=true"],
+    "shc": ["residual.train_wc=false", "residual.train_b=false"],
+}
+
+
+def residual(*overrides: str) -> partial:
+    """What makes the residual stream that these overrides choose."""
+    with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        return instantiate(compose("train", list(overrides)).residual)
+
+
+def has_rate(mode: str) -> bool:
+    return "n" in residual(f"residual={mode}").keywords
+
+
+def settings() -> list[tuple[str, ...]]:
+    """Overrides for every mode with every rate, and for each of its options."""
+    found = []
+    for mode in MODES:
+        rates = [(f"residual.n={n}",) for n in RATES] if has_rate(mode) else [()]
+        found += [(f"residual={mode}", *rate) for rate in rates]
+        found += [(f"residual={mode}", *rates[-2:][0], option) for option in OPTIONS.get(mode, ())]
+    return found
+
+
+def label(overrides: tuple[str, ...]) -> str:
+    return ",".join(override.split("residual")[1][1:] for override in overrides)
