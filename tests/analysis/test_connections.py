@@ -1,0 +1,103 @@
+"""Connection matrices of whole language models."""
+
+import pytest
+import torch
+
+from hcexp.analysis import connection_matrices, trace
+from hcexp.model import LanguageModel
+from hcexp.residual.unfolding import unfold
+from tests.registered import MODES, residual
+from tests.residual.conftest import perturb
+
+D, LAYERS = 16, 3
+
+
+def network(mode, *knobs):
+    model = LanguageModel(
+        residual(f"residual={mode}", *knobs),
+        d=D,
+        layers=LAYERS,
+        heads=2,
+        inner=24,
+        vocabulary_size=50,
+        norm="rms_norm",  # with LayerNorm the outputs of post-norm modes count less their means
+        norm_eps=1e-6,
+    )
+    model.reset_parameters(0)
+    return model.double()
+
+
+def tokens(batch, seq, seed=0):
+    return torch.randint(50, (batch, seq), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_input_of_a_real_model_is_rebuilt(mode):
+    model = network(mode)
+    perturb(model.stream, scale=0.3)
+    kept = trace(model, tokens(2, 7))
+    assert len(kept.inputs) == len(kept.outputs) == len(kept.coefficients) == 2 * LAYERS
+    stream = model.stream
+    unfolded = unfold(stream.expand_weights(), kept.coefficients, stream.reduce_weights(kept.states[-1]))
+    T = torch.cat((kept.embedding.unflatten(-1, (-1, D)), torch.stack(kept.outputs, dim=-2)), dim=-2)
+    inputs = unfolded.C_0 @ T
+    for k, connection in enumerate(stream.connections):
+        torch.testing.assert_close(connection.normed(inputs[..., k, :]), kept.inputs[k], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_trace_leaves_the_model_as_it_was(compiled):
+    model = network("dhc")
+    expected = model(tokens(1, 5)).detach()
+    if compiled:
+        for block in model.blocks:
+            block.compile(backend="eager")
+    trace(model, tokens(1, 5))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    torch.testing.assert_close(model(tokens(1, 5)), expected)
+
+
+def test_pre_norm_adds_every_output_once():
+    C_0, C = connection_matrices(network("pre_norm"), [tokens(2, 5)])
+    expected = torch.ones(2 * LAYERS + 1, 2 * LAYERS + 1, dtype=torch.float64).tril()
+    assert torch.equal(C_0, expected)
+    assert torch.equal(C[0], expected[:-1])
+
+
+def test_post_norm_forgets():
+    """Every norm shrinks all that came before it, but for the first, which brings the embedding to its size."""
+    C_0, _ = connection_matrices(network("post_norm"), [tokens(2, 5)])
+    last = C_0[-1]
+    torch.testing.assert_close(last[0], last[1])
+    assert (last[2:].diff() > 0).all() and (last > 0).all()
+
+
+def test_parallel_blocks_do_not_feed_their_own_feed_forward():
+    C_0, _ = connection_matrices(network("parallel"), [tokens(2, 5)])
+    expected = torch.ones(2 * LAYERS + 1, 2 * LAYERS + 1, dtype=torch.float64).tril()
+    for layer in range(LAYERS):
+        expected[2 * layer + 1, 2 * layer + 1] = 0
+    assert torch.equal(C_0, expected)
+
+
+def test_two_hop_forgets_attention_after_its_block():
+    C_0, _ = connection_matrices(network("two_hop"), [tokens(2, 5)])
+    last = torch.tensor([1.0, *[0.0, 1.0] * LAYERS], dtype=torch.float64)
+    assert torch.equal(C_0[-1], last)
+    assert C_0[1, 1] == 1
+
+
+def test_the_average_is_over_tokens_not_over_batches():
+    model = network("dhc", "residual.n=3")
+    perturb(model.stream, scale=0.5)
+    first, second = tokens(3, 4), tokens(1, 4, seed=1)
+    together = connection_matrices(model, [torch.cat((first, second))])
+    for whole, parts in zip(together, connection_matrices(model, [first, second]), strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+    assert together.C_0.shape == (2 * LAYERS + 1, 2 * LAYERS + 1)
+    assert together.C.shape == (3, 2 * LAYERS, 2 * LAYERS + 1)
+
+
+def test_nothing_to_average_is_refused():
+    with pytest.raises(ValueError, match="^no tokens"):
+        connection_matrices(network("pre_norm"), [])
