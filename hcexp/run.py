@@ -59,14 +59,16 @@ def shipped(name: str) -> Path:
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """The configuration of one run, from the defaults in `conf/` and Hydra overrides; `choices` says what was chosen.
 
-    Raises Hydra's and OmegaConf's exceptions for unknown choices and knobs, and ValueError for a value of the wrong
-    kind.
+    `hydra.searchpath=[pkg://…]` adds choices of one's own. Raises Hydra's and OmegaConf's exceptions for unknown
+    choices and knobs, and ValueError for a value of the wrong kind.
     """
     conf = shipped("conf")
     with initialize_config_dir(str(conf), version_base="1.3"):
         config = hydra_compose("train", list(overrides), return_hydra_config=True)
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-        chosen = [o.input_line for o in parsed if (conf / o.key_or_group).is_dir()]
+        chosen = [
+            o.input_line for o in parsed if (conf / o.key_or_group).is_dir() or o.key_or_group == "hydra.searchpath"
+        ]
         defaults = hydra_compose("train", chosen)
     for override in parsed:
         _check_kind(config, defaults, override.key_or_group)

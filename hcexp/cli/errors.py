@@ -1,7 +1,7 @@
 """Errors that a person can mend, in one line each."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from hydra.errors import (
@@ -22,7 +22,11 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     """The error in one line, or None if it is not one that its reader can mend, but a fault of the program."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        return f"{group}={name} is not known{nearest(name, error.options)}; choose from {', '.join(error.options)}"
+        from hcexp.residual.names import ALSO_CALLED
+
+        also = {alias: known for alias, known in ALSO_CALLED.items() if known in error.options}
+        near = nearest(name, error.options, also)
+        return f"{group}={name} is not known{near}; choose from {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '(.+?)'", str(error))):
         knob = match[1]
         return f"{knob} is not a knob here{nearest(knob, _knobs(arguments))}; --config shows all of them"
@@ -31,6 +35,10 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         knob = error.full_key or str(error).rpartition(" ")[2]
         return f"{knob} must be given: add {knob}=…"
+    if isinstance(error, InstantiationException) and (match := re.match(r"Error locating target '(\S+)'", str(error))):
+        knob = re.search(r"full_key: (\S+)", str(error))
+        where = f"{knob[1]}._target_" if knob else "_target_"
+        return f"{where}={match[1]} cannot be imported: is its package installed, or on PYTHONPATH?"
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         if isinstance(error.__cause__, TypeError):  # a knob added with + that the target does not know
             return _first_line(error.__cause__)
@@ -42,11 +50,20 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     return _first_line(error) if lightnings or isinstance(error, MENDABLE) else None
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`, did you mean …` with the names that are most like `name`; nothing if none is."""
-    plain = {re.sub(r"[\W_]", "", known).lower(): known for known in names}
-    close = get_close_matches(re.sub(r"[\W_]", "", name).lower(), plain, n=3, cutoff=0.5)
-    return f", did you mean {' or '.join(plain[match] for match in close)}" if close else ""
+def nearest(name: str, names: Iterable[str], also: Mapping[str, str] | None = None) -> str:
+    """`, did you mean …` with the names that are most like `name`; nothing if none is.
+
+    `also` gives other spellings: from each, the name that it stands for.
+    """
+    plain = {_letters(known): known for known in names}
+    plain |= {_letters(alias): known for alias, known in (also or {}).items()}
+    close = [_letters(name)] if _letters(name) in plain else get_close_matches(_letters(name), plain, n=3, cutoff=0.5)
+    found = dict.fromkeys(plain[match] for match in close)
+    return f", did you mean {' or '.join(found)}" if found else ""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def _knobs(arguments: Sequence[str]) -> list[str]:

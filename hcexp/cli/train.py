@@ -39,5 +39,5 @@ def main(arguments: Sequence[str]) -> int:
         print("this run was finished before; its result:")
     for name, value in sorted(result["metrics"].items()):
         print(f"{name:42} {value:,.4f}" if isinstance(value, float) else f"{name:42} {value:,}")
-    print(f"run {run.directory}  (hcexp ui shows it in MLflow)")
+    print(f"run {run.directory}" + ("  (hcexp ui shows it in MLflow)" if result.get("run_id") else ""))
     return 0

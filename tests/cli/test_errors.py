@@ -27,6 +27,11 @@ def train(refused, minute, tmp_path):
     ("override", "line"),
     [
         ("residual=dhcc", "residual=dhcc is not known, did you mean dhc or shc; choose from "),
+        ("residual=ResiDual", "residual=ResiDual is not known, did you mean resi_dual; choose from "),
+        ("residual=residual", "residual=residual is not known, did you mean resi_dual; choose from "),
+        ("residual=post-norm", "residual=post-norm is not known, did you mean post_norm; choose from "),
+        ("residual=ptb", "residual=ptb is not known, did you mean parallel; choose from "),
+        ("residual=HC", "residual=HC is not known, did you mean dhc; choose from "),
         ("scale=20n", "scale=20n is not known, did you mean 20m"),
         ("model=huge", "model=huge is not known; choose from 150m, 1b, 20m, 300m, 60m, 7b, tiny"),
         ("residul=dhc", "residul is not a knob here, did you mean residual"),
@@ -61,6 +66,10 @@ def train(refused, minute, tmp_path):
         ("callbacks.checkpoint.keep=0", "callbacks.checkpoint.keep must be at least 1, got 0"),
         ("+optimizer.momentum=1", "AdamW.__init__() got an unexpected keyword argument 'momentum'"),
         ("model.norm=foo", "model.norm=foo is not a norm: choose from ['layer_norm', 'rms_norm']"),
+        (
+            "residual._target_=my_modes.Mine",
+            "residual._target_=my_modes.Mine cannot be imported: is its package installed, or on PYTHONPATH?",
+        ),
         ("tracking.uri=x", "tracking.uri is not a knob here"),  # tracking=none has none
     ],
     ids=lambda text: text[:24],
@@ -69,7 +78,12 @@ def test_a_bad_override_is_one_line(train, override, line):
     assert train(override).startswith(line)
 
 
-@pytest.mark.parametrize(("mode", "n"), [("shc", 0), ("dhc", 0), ("dhc", -2)])
+@pytest.mark.parametrize("knob", ["active", "embedding", "per"])
+def test_a_form_of_a_mode_is_one_of_those_it_has(train, knob):
+    assert train("residual=altup", f"residual.{knob}=x").startswith(f"residual.{knob}=x is not known: choose from ")
+
+
+@pytest.mark.parametrize(("mode", "n"), [("shc", 0), ("dhc", 0), ("dhc", -2), ("altup", 0)])
 def test_an_expansion_rate_is_at_least_one(train, mode, n):
     line = train(f"residual={mode}", f"residual.n={n}")
     assert line == f"residual.n={n} is the expansion rate: it must be a whole number, 1 or more"

@@ -5,6 +5,7 @@ import pytest
 
 from hcexp.paper import printed, table
 from hcexp.study.sweep import Outcome, Row, Sweep, load_sweep
+from tests.registered import MODES
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 GOOD = """
@@ -45,7 +46,7 @@ def test_a_users_own_file_and_defaults(tmp_path):
     assert sweep.rows == (Row("a", ()),)
 
 
-@pytest.mark.parametrize(("name", "number"), [("table1", 1), ("table2", 2), ("table3", 3), ("quick", 1)])
+@pytest.mark.parametrize(("name", "number"), [("table1", 1), ("table2", 2), ("table3", 3), ("table4", 4), ("quick", 1)])
 def test_shipped_sweeps_have_the_papers_rows(name, number):
     sweep = load_sweep(name, SWEEPS)
     labels = [row.label for row in sweep.rows]
@@ -68,6 +69,17 @@ def test_labels_and_overrides_of_shipped_sweeps_mean_the_same(name):
             assert knobs["residual.tanh"] == ("false" if "W/O tanh" in row.label else "true")
         assert knobs.get("residual.train_wc", "true") == ("false" if "WC frozen" in row.label else "true")
         assert knobs.get("residual.train_b", "true") == ("false" if "B frozen" in row.label else "true")
+
+
+def test_table_4_compares_the_papers_related_methods():
+    knobs = {row.label: row.overrides for row in load_sweep("table4", SWEEPS).rows}
+    assert knobs["ResiDual"] == ("residual=resi_dual",) and knobs["Altup×2"] == ("residual=altup", "residual.n=2")
+    assert knobs["DHC×2 W/O tanh"] == ("residual=dhc", "residual.n=2", "residual.tanh=false")
+
+
+def test_the_sweep_of_modes_has_all_of_them():
+    chosen = {row.overrides[0].removeprefix("residual=") for row in load_sweep("modes", SWEEPS).rows}
+    assert chosen == set(MODES)
 
 
 def test_quick_is_table_1_under_one_seed():

@@ -1,0 +1,69 @@
+"""The README's guide: a mode of one's own is one file and one YAML, in a package of one's own."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import MissingConfigException
+
+from hcexp.run import compose
+from tests.residual import test_stream, test_unfolding
+from tests.residual.conftest import NORMS
+
+README = Path(__file__).parents[2] / "README.md"
+MODE = ("hydra.searchpath=[pkg://my_modes.conf]", "residual=re_zero")
+
+
+@pytest.fixture
+def my_modes(tmp_path, monkeypatch):
+    """The guide's two files, where the guide puts them."""
+    guide = README.read_text().partition("## Adding a residual mode")[2].partition("\n## ")[0]
+    (code,), (choice,) = (re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL) for kind in ("python", "yaml"))
+    package = tmp_path / "my_modes"
+    (package / "conf" / "residual").mkdir(parents=True)
+    for folder in (package, package / "conf"):
+        (folder / "__init__.py").touch()
+    (package / "re_zero.py").write_text(code)
+    (package / "conf" / "residual" / "re_zero.yaml").write_text(choice)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_modes"]:
+        del sys.modules[name]
+
+
+def test_it_trains(my_modes, make_run):
+    plain = make_run("residual=pre_norm").train()
+    run = make_run(*MODE)
+    result = run.train()
+    assert result["state"] == "finished" and result["parameters"] == plain["parameters"] + 4
+    assert result["metrics"]["local/mean/loss"] != plain["metrics"]["local/mean/loss"]
+    assert all(connection.alpha.item() != 0 for connection in run.model.stream.connections)
+
+
+def test_it_holds_to_what_every_mode_must(my_modes):
+    for norm in NORMS.values():
+        test_stream.test_own_code_equals_the_plain_operator(MODE, norm)
+        test_stream.test_expand_and_reduce_follow_their_weights(MODE, norm)
+        test_stream.test_parameters_can_be_set_after_the_meta_device(MODE, norm)
+        test_unfolding.test_inputs_are_the_weighted_sums_of_all_outputs_before(MODE, norm)
+
+
+def test_a_mode_that_states_other_coefficients_than_it_has_is_caught(my_modes, monkeypatch):
+    from my_modes.re_zero import ReZeroConnection
+
+    stated = ReZeroConnection.coefficients
+    monkeypatch.setattr(ReZeroConnection, "coefficients", lambda *a: stated(*a)._replace(B=torch.ones(1).double()))
+    with pytest.raises(AssertionError):
+        test_stream.test_own_code_equals_the_plain_operator(MODE, NORMS["rms_norm"])
+
+
+def test_its_choice_is_recorded(my_modes):
+    config = compose(MODE)
+    assert config.choices.residual == "re_zero" and config.residual._target_ == "my_modes.re_zero.ReZero"
+
+
+def test_without_the_search_path_it_is_not_known(my_modes):
+    with pytest.raises(MissingConfigException, match="re_zero"):
+        compose(MODE[1:])
