@@ -8,6 +8,7 @@ import pytest
 
 import hcexp
 from hcexp.run import shipped
+from tests.registered import MODES, residual
 
 PACKAGE = Path(hcexp.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -25,7 +26,6 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
 
 
 def name_of(path):
@@ -98,7 +98,7 @@ def test_every_file_says_what_it_is(path):
 
 def questions(tree):
     """Lines that compare or match anything with the name of a residual mode, or ask for the class of one."""
-    classes = {"PreNorm", "StaticHyperConnections", "DynamicHyperConnections", "HyperConnections"}
+    classes = {"HyperConnections", *(residual(f"residual={mode}").func.__name__ for mode in MODES)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             asked = [node.left, *node.comparators]

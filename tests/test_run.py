@@ -15,10 +15,10 @@ import hcexp.run
 from hcexp.callbacks import latest
 from hcexp.objective import NextToken
 from hcexp.run import Run, build_model, compose, shipped
+from tests.registered import MODES, residual
 
 CONF = shipped("conf")
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
-MODES = sorted(path.stem for path in (CONF / "residual").glob("*.yaml"))
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
 GIVEN = {
     "data=local": ["data.files=a.txt"],
@@ -142,6 +142,9 @@ def test_identity_differs_in_whatever_can_change_a_result(make_run, tmp_path):
     assert len(set(identities)) == len(changes)
 
 
+OTHER_FORMS = {"alternating": "fixed", "recycled": "widened", "block": "sublayer"}
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_identity_differs_in_every_residual_knob(make_run, mode):
     base = make_run(f"residual={mode}")
@@ -149,7 +152,10 @@ def test_identity_differs_in_every_residual_knob(make_run, mode):
     knobs = [knob for knob in base.config.residual if not knob.startswith("_")]
     for knob in knobs:
         value = base.config.residual[knob]
-        other = not value if isinstance(value, bool) else value + 1
+        if isinstance(value, bool):
+            other = not value
+        else:
+            other = OTHER_FORMS[value] if isinstance(value, str) else value + 1
         identities.add(make_run(f"residual={mode}", f"residual.{knob}={other}").identity)
     assert len(identities) == 1 + len(knobs)
 
@@ -365,6 +371,9 @@ def test_a_run_that_cannot_start_leaves_no_folder(make_run, overrides):
 # Pairing
 
 
+SHRINKS = "output_init_exponent"
+
+
 def test_equal_seeds_give_every_mode_the_same_backbone_and_batches(make_run, monkeypatch):
     batches, backbones = [], []
     genuine, configure = NextToken.training_step, NextToken.configure_model
@@ -382,7 +391,7 @@ def test_equal_seeds_give_every_mode_the_same_backbone_and_batches(make_run, mon
     monkeypatch.setattr(NextToken, "configure_model", kept)
     # The factor on the output projections is the one thing that a mode may ask of the backbone.
     modes = [[f"residual={mode}"] for mode in MODES]
-    modes = [[*m, "residual.output_init_exponent=0"] if m != ["residual=pre_norm"] else m for m in modes]
+    modes = [[*m, *(["residual.output_init_exponent=0"] if SHRINKS in residual(*m).keywords else [])] for m in modes]
     for mode in [*modes, ["seed=1"]]:
         batches.append([])
         make_run("steps=3", *mode).train()

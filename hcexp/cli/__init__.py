@@ -13,7 +13,7 @@ VERBS = {
     "train": "train one run",
     "sweep": "measure a table of the paper: run what is missing, then report",
     "report": "paper beside measured, from the runs there are",
-    "cost": "parameters of a model under a residual mode, and what the mode adds",
+    "cost": "parameters, FLOPs and memory of residual modes; with measure=true their speed",
     "prepare": "tokenise the training text and the validation sets",
     "bench": "step times of residual modes, interleaved; the cost of logging",
     "ui": "serve MLflow's pages on this machine",

@@ -14,7 +14,7 @@ import re
 import tempfile
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from hcexp.cli.arguments import add_overrides, parse, parser, whole
 from hcexp.cli.quiet import quiet
@@ -50,8 +50,9 @@ def _steps(chosen: Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from hcexp.cli.steps import Backbone, TrainingStep, device_name, measured_device
     from hcexp.cost import interleave, ratio
-    from hcexp.run import require_compiler
+    from hcexp.run import compose, require_compiler
 
     if not chosen.eager:
         require_compiler()
@@ -64,15 +65,17 @@ def _steps(chosen: Namespace) -> None:
         network = [*NETWORK, *network]
     ways = ("eager",) if chosen.eager else ("eager", "compiled")
     modes = {BASELINE: [], **{mode: mode_knobs for mode in chosen.modes.split(",")}}
+    configs = {mode: compose([*network, f"residual={mode}", *knobs]) for mode, knobs in modes.items()}
+    backbone = Backbone(measured_device(configs[BASELINE]))
     steps = {
-        (mode, way): training_step([*network, f"residual={mode}", *knobs], compiled=way == "compiled")
+        (mode, way): TrainingStep(config, backbone, compiled=way == "compiled")
         for way in ways
-        for mode, knobs in modes.items()
+        for mode, config in configs.items()
     }
     seconds = interleave(steps, rounds=chosen.rounds)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     table = Table(
-        title=f"training step on {device}, median of {chosen.rounds} interleaved rounds", title_justify="left"
+        title=f"training step on {device_name(backbone.device)}, median of {chosen.rounds} interleaved rounds",
+        title_justify="left",
     )
     for column in ("mode", "", "milliseconds", f"over {BASELINE}", f"over eager {BASELINE}"):
         table.add_column(column, justify="left" if column in ("mode", "") else "right")
@@ -81,35 +84,6 @@ def _steps(chosen: Namespace) -> None:
         milliseconds = f"{1000 * statistics.median(own):.1f}"
         table.add_row(mode, way, milliseconds, f"{ratio(own, same):.2f}", f"{ratio(own, eager):.2f}")
     Console().print(table)
-
-
-def training_step(overrides: list[str], compiled: bool) -> Callable[[], None]:
-    """One optimiser step on random tokens, in float32 or the run's bf16-mixed, without Trainer and data."""
-    import torch
-    from hydra.utils import instantiate
-    from torch.nn.functional import cross_entropy
-
-    from hcexp.run import build_model, compose
-
-    config = compose(overrides)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build_model(config).to_empty(device=device)
-    model.reset_parameters(config.seed)
-    if compiled:
-        model.compile_blocks()
-    optimizer = instantiate(config.optimizer)(model)
-    shape = (config.data.batch_size, config.data.sequence_length + 1)
-    tokens = torch.randint(config.model.vocabulary_size, shape, device=device)
-
-    def step() -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=config.trainer.precision == "bf16-mixed"):
-            logits = model(tokens[:, :-1])
-        cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 def _logging(overrides: list[str]) -> None:

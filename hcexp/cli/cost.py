@@ -1,44 +1,83 @@
-"""Parameters of a model under a residual mode, and what the mode adds to pre-norm.
+"""What residual modes cost: parameters, operations a token and memory, and with measure=true speed.
 
-Nothing is allocated: any size is answered in seconds.
+Counting allocates nothing and answers for any size in seconds. Modes and their knobs may be lists; a knob goes to the
+modes that have it, and without `residual=` every mode is shown. Pre-norm is the baseline.
+
+measure=true times training steps on this machine, all modes in turn round by round, and takes their peak memory. A
+step is that of one micro-batch: data.batch_size is cut by trainer.accumulate_grad_batches and trainer.devices.
 
 example:
-  hcexp cost model=1b residual=dhc residual.n=4
-  hcexp cost model=7b residual=shc residual.n=2
+  hcexp cost model=1b data.sequence_length=2048
+  hcexp cost model=7b residual=shc,dhc residual.n=2,4
+  hcexp cost scale=tiny residual=altup,dhc residual.n=2 measure=true
+  hcexp cost --sweep table2 scale=1b measure=true --csv table2.csv
 """
 
+import os
+import shlex
+from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from hcexp.cli.arguments import add_overrides, parse, parser
+from hcexp.cli.arguments import add_overrides, parse, parser, whole
 from hcexp.cli.quiet import quiet
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parser("cost", __doc__)
+    options.add_argument("--sweep", help="the rows of a sweep: a name in sweeps/, or a YAML file of your own")
+    options.add_argument("--rounds", type=whole, default=15, help="steps of each mode to measure (default: 15)")
+    options.add_argument("--csv", metavar="FILE", help="write the numbers there too, unrounded")
     add_overrides(options)
     chosen = parse(options, arguments)
     quiet()
-    from rich.console import Console
-    from rich.table import Table
-
-    from hcexp.cost import count_parameters
-    from hcexp.run import build_model, compose
-
-    config = compose(chosen.overrides)
-    # The baseline has the same network; a knob of the mode itself has no place in it.
-    network = [o for o in chosen.overrides if not o.lstrip("+~").startswith("residual")]
-    plain = compose([*network, "residual=pre_norm"])
-    counts, baseline = count_parameters(build_model(config)), count_parameters(build_model(plain))
-    more = counts.total - baseline.total
-
-    table = Table(title=f"model={config.choices.model}", title_justify="left")
-    for column in ("", "parameters", "of the residual mode", "frozen", "more than pre_norm", "%"):
-        table.add_column(column, justify="right" if column else "left")
-    table.add_row("pre_norm", f"{baseline.total:,}", f"{baseline.residual:,}", f"{baseline.frozen:,}", "", "")
-    if config.residual != plain.residual:
-        n = config.residual.get("n")
-        label = config.choices.residual + (f" n={n}" if n is not None else "")
-        share = f"{100 * more / baseline.total:+.5f}"
-        table.add_row(label, f"{counts.total:,}", f"{counts.residual:,}", f"{counts.frozen:,}", f"{more:+,}", share)
-    Console().print(table)
+    # The profiler's own log; it is read when torch is imported.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    measure, chosen.overrides = _measure(chosen.overrides)
+    _cost(chosen, measure, arguments)
     return 0
+
+
+def _measure(overrides: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether to measure, and the overrides that are Hydra's."""
+    said = [override for override in overrides if override.startswith("measure=")]
+    value = said[-1].partition("=")[2].lower() if said else "false"
+    if value not in ("true", "false"):
+        raise ValueError(f"{said[-1]} is not allowed: it must be true or false")
+    return value == "true", [override for override in overrides if override not in said]
+
+
+def _cost(chosen: Namespace, measure: bool, arguments: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from hcexp.cli.cost_rows import listed, of_sweep
+    from hcexp.cli.cost_tables import Line, show_measured, show_predicted, write_csv
+    from hcexp.report.predicted import predicted
+    from hcexp.run import shareable, shipped
+    from hcexp.study import load_sweep
+
+    sweep = load_sweep(chosen.sweep, shipped("sweeps")) if chosen.sweep else None
+    rows = of_sweep(sweep, chosen.overrides) if sweep else listed(chosen.overrides)
+    lines = [Line(row.label, row.config, predicted(row.config), row is rows[0]) for row in rows]
+    console = Console()
+    show_predicted(lines, console)
+    if measure:
+        from hcexp.cli.cost_measured import measured
+
+        command = shlex.join(["hcexp", "cost", *map(str, shareable(arguments))])
+        steps = measured(rows, chosen.rounds, command)
+        lines = [replace(line, measured=step) for line, step in zip(lines, steps, strict=True)]
+        show_measured(lines, console)
+    files = [Path(chosen.csv)] if chosen.csv else []
+    if sweep and measure:
+        files.append(_beside_the_report(sweep.name, rows[0].config))
+    for path in files:
+        write_csv(lines, path)
+        console.print(f"table: {path}", highlight=False, soft_wrap=True)
+
+
+def _beside_the_report(sweep: str, config) -> Path:
+    from hcexp.report.measured import FILE
+
+    return Path(config.paths.runs) / "reports" / f"{sweep}-{config.choices.scale}" / FILE

@@ -1,15 +1,21 @@
 """Parameters, exactly."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from torch import nn
+
+from hcexp.model import LanguageModel
+from hcexp.residual import ResidualStream
 
 
 class Parameters(NamedTuple):
     """Counts of single numbers.
 
     total: all of them, tied embeddings once.
-    residual: those of the residual mode, beside what the network has anyway.
+    residual: those of the residual mode, beside what any network has: one norm a sublayer and the final one. A mode
+        that widens the embedding changes the network; that shows in the total alone.
     frozen: those that training leaves at their initial values.
     """
 
@@ -18,21 +24,20 @@ class Parameters(NamedTuple):
     frozen: int
 
 
-def count_parameters(model: nn.Module) -> Parameters:
+def count_parameters(model: LanguageModel) -> Parameters:
     """Count a model's parameters; it may lie on the meta device.
 
-    Norms count with the network: what a mode adds is in its connections' weights. Table 7's dense rows follow to
-    the last integer.
+    Table 7's dense rows follow to the last integer.
     """
-    parameters = dict(model.named_parameters())
-    norms = {
-        name
-        for prefix, module in model.named_modules()
-        if isinstance(module, nn.LayerNorm | nn.RMSNorm)
-        for name, _ in module.named_parameters(prefix=prefix)
-    }
+    networks = {id(p) for norm in _networks_norms(model.stream) for p in norm.parameters()}
     return Parameters(
-        total=sum(p.numel() for p in parameters.values()),
-        residual=sum(p.numel() for n, p in parameters.items() if n.startswith("stream.") and n not in norms),
-        frozen=sum(p.numel() for p in parameters.values() if not p.requires_grad),
+        total=sum(p.numel() for p in model.parameters()),
+        residual=sum(p.numel() for p in model.stream.parameters() if id(p) not in networks),
+        frozen=sum(p.numel() for p in model.parameters() if not p.requires_grad),
     )
+
+
+def _networks_norms(stream: ResidualStream) -> Iterator[nn.Module]:
+    """The final norm, and the first norm of each connection; those that a mode has deeper inside are its own."""
+    for owner in (stream, *stream.connections):
+        yield from islice((m for m in owner.children() if isinstance(m, nn.LayerNorm | nn.RMSNorm)), 1)

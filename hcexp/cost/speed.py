@@ -26,7 +26,20 @@ def interleave(steps: Mapping[str, Callable[[], object]], *, rounds: int, warmup
 
 def ratio(seconds: Sequence[float], baseline: Sequence[float]) -> float:
     """Median over rounds of a step's time over the baseline's in the same round."""
-    return statistics.median(s / b for s, b in zip(seconds, baseline, strict=True))
+    return statistics.median(_ratios(seconds, baseline))
+
+
+def ratio_quartiles(seconds: Sequence[float], baseline: Sequence[float]) -> tuple[float, float]:
+    """The lower and the upper quartile of what `ratio` gives the median of; the ratio itself twice if it is one."""
+    ratios = _ratios(seconds, baseline)
+    if len(ratios) == 1:
+        return ratios[0], ratios[0]
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return low, high
+
+
+def _ratios(seconds: Sequence[float], baseline: Sequence[float]) -> list[float]:
+    return [s / b for s, b in zip(seconds, baseline, strict=True)]
 
 
 def _seconds(step: Callable[[], object]) -> float:

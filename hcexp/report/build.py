@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hcexp.paper import errata, printed, table
 from hcexp.report.contents import Measure, Report, ReportRow
+from hcexp.report.costs import costs
 from hcexp.report.curves import figure
 from hcexp.report.setup import setup, warnings
 from hcexp.report.statements import statements
@@ -44,6 +45,7 @@ def build(sweep: Sweep, outcomes: Sequence[Outcome], scale: str, command: str | 
         outcomes=tuple(points),
         command=command or _command(sweep, scale),
         figure=figure(sweep, finished),
+        costs=costs(sweep, finished),
     )
 
 

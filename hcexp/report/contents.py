@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hcexp.paper import Erratum, PaperTable
+from hcexp.report.costs import Costs
 from hcexp.report.curves import Figure
 from hcexp.report.statistics import Estimate
 from hcexp.study.sweep import Outcome, Sweep
@@ -60,6 +61,7 @@ class Report:
     outcomes: tuple[Outcome, ...]
     command: str
     figure: Figure
+    costs: Costs
 
     @property
     def baseline(self) -> ReportRow:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 
 from hcexp.report.contents import Report
-from hcexp.report.grid import grid
+from hcexp.report.cost_grid import cost_grid
+from hcexp.report.grid import Grid, grid
 from hcexp.report.heading import subtitle
 
 
@@ -12,7 +13,9 @@ def markdown(report: Report) -> str:
     """Title, what the numbers say, the table, its notes, what is unfinished, set-up and commands."""
     parts = [f"# {escape(report.sweep.title)}", escape(subtitle(report))]
     parts += [f"> **Warning.** {escape(warning)}" for warning in report.warnings]
-    parts += [_list(report.statements), _table(report), "<br>\n".join(map(escape, grid(report).notes))]
+    parts += [_list(report.statements), *_table(grid(report), report)]
+    if report.costs.known:
+        parts += ["## Cost", *_table(cost_grid(report), report)]
     if report.unfinished:
         parts += ["## Not finished", _list(_unfinished(report))]
     if report.errata:
@@ -32,14 +35,14 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", line)
 
 
-def _table(report: Report) -> str:
-    content = grid(report)
+def _table(content: Grid, report: Report) -> tuple[str, str]:
+    """The table, and its notes."""
     sides = ["---:" if column.numeric else ":---:" for column in content.columns]
     lines = [[escape(column.header) for column in content.columns], [":---", *sides[1:]]]
     for row, made in zip(report.rows, content.rows, strict=True):
         label, *cells = [escape(cell.text) for cell in made]
         lines.append([f"**{label}**" if row.is_baseline else label, *cells])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines), "<br>\n".join(map(escape, content.notes))
 
 
 def _list(sentences: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """The report as one HTML page: no network, no library, opens from disk."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hcexp.report.contents import Report
+from hcexp.report.cost_grid import GROUPS, cost_grid
 from hcexp.report.grid import Grid, grid
 from hcexp.report.heading import subtitle
 from hcexp.report.statistics import Estimate
@@ -20,19 +21,16 @@ MARGIN = 6.0
 
 def html(report: Report) -> str:
     """The page. Every text of a run is escaped; the table needs no JavaScript, the curves do."""
-    content = grid(report)
-    drawn = _drawn(content)
+    names = {"paper": f"Paper, Table {report.sweep.table}", "run": "Runs"}
+    suites = {suite: f"Measured, {title(suite)} suite" for suite in report.suites}
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             report=report,
             subtitle=subtitle(report),
-            columns=content.columns,
-            rows=list(zip(report.rows, content.rows, strict=True)),
-            notes=content.notes,
-            groups=_groups(report, content, drawn),
-            drawn=drawn,
+            content=_laid_out(report, grid(report), names | suites),
+            costs=_laid_out(report, cost_grid(report), GROUPS) if report.costs.known else None,
             figure=figure_data(report),
             commands=[outcome for outcome in report.outcomes if outcome.command],
         )
@@ -61,12 +59,23 @@ def _points(curve: tuple[tuple[int, float], ...]) -> list[list[float]]:
     return [[x, round(y, 5)] for x, y in curve]
 
 
-def _groups(report: Report, content: Grid, drawn: Collection[int]) -> list[tuple[str, int]]:
+def _laid_out(report: Report, content: Grid, names: Mapping[str, str]) -> dict[str, Any]:
+    """What the template of a table needs; `names` are those of its groups."""
+    drawn = _drawn(content)
+    return {
+        "columns": content.columns,
+        "rows": list(zip(report.rows, content.rows, strict=True)),
+        "notes": content.notes,
+        "groups": _groups(content, drawn, names),
+        "drawn": drawn,
+    }
+
+
+def _groups(content: Grid, drawn: Collection[int], names: Mapping[str, str]) -> list[tuple[str, int]]:
     """The upper header: (name, columns spanned), over what follows the label; a drawing is a column too."""
-    names = {"paper": f"Paper, Table {report.sweep.table}", "run": "Runs"}
     spans: dict[str, int] = {}
     for index, column in enumerate(content.columns[1:], start=1):
-        name = names.get(column.group, f"Measured, {title(column.group)} suite")
+        name = names[column.group]
         spans[name] = spans.get(name, 0) + (2 if index in drawn else 1)
     return list(spans.items())
 

@@ -5,7 +5,9 @@ import io
 from collections.abc import Iterator
 
 from hcexp.report.contents import Measure, Report, ReportRow
+from hcexp.report.costs import RowCost
 from hcexp.report.grid import paper_columns, paper_header
+from hcexp.report.measured import COLUMNS
 from hcexp.report.statements import PAPER_LOSS
 from hcexp.report.suites import ACCURACY, MEASURES, SPIKE_SCORE, SPIKES, compared, title
 
@@ -38,6 +40,7 @@ def _cells(report: Report, row: ReportRow) -> Iterator[tuple[str, object]]:
                 yield f"{title(suite)} {header} sign as {PAPER_LOSS[column]}", row.measures[metric].agrees[column]
     for metric, header in RUN.items():
         yield from _measure(header, row.measures[metric])
+    yield from _cost(next(cost for cost in report.costs.rows if cost.label == row.label))
 
 
 def _measure(header: str, measure: Measure) -> Iterator[tuple[str, object]]:
@@ -46,3 +49,18 @@ def _measure(header: str, measure: Measure) -> Iterator[tuple[str, object]]:
         yield f"{name} half width", estimate and estimate.half_width
         yield f"{name} seeds", estimate and estimate.count
     yield f"{header} beyond noise", measure.difference and measure.difference.beyond_noise
+
+
+def _cost(cost: RowCost) -> Iterator[tuple[str, object]]:
+    predicted, measured = cost.predicted, cost.measured
+    yield "parameters", predicted and predicted.parameters.total
+    yield "parameters of the residual mode", predicted and predicted.parameters.residual
+    yield "forward FLOPs per token", predicted and predicted.flops.forward
+    yield "training FLOPs per token", predicted and predicted.flops.training
+    yield "activation bytes by formula", predicted and predicted.activations
+    ratios = {"run's tokens per second over baseline": cost.speed, "run's peak memory over baseline": cost.memory}
+    for name, ratio in ratios.items():
+        yield name, ratio and ratio.mean
+        yield f"{name} half width", ratio and ratio.half_width
+    for field in ("step", "step_low", "step_high", "peak", "device", "command"):
+        yield f"{COLUMNS[field]}, interleaved", measured and getattr(measured, field)

@@ -1,17 +1,23 @@
 """The report into a folder, in three formats."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from hcexp.report.contents import Report
+from hcexp.report.costs import with_measured
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
 from hcexp.report.records import csv
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """`report.md`, `report.csv` and `report.html` in `folder`, which is made if need be; their paths."""
+    """`report.md`, `report.csv` and `report.html` in `folder`, which is made if need be; their paths.
+
+    If `hcexp cost --sweep` left its measurements there, they join the report's costs.
+    """
     folder = Path(folder)
+    report = replace(report, costs=with_measured(report.costs, folder))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, text in (("md", markdown(report)), ("csv", csv(report)), ("html", html(report))):

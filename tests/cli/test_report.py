@@ -1,5 +1,7 @@
 import csv
 
+from hcexp.run import shipped
+
 
 def test_a_report_without_any_run_shows_what_was_not_measured(hcexp, minute, tmp_path):
     status, out, err = hcexp("report", "table1", *minute)
@@ -14,7 +16,8 @@ def test_a_report_without_any_run_shows_what_was_not_measured(hcexp, minute, tmp
 
 def test_an_unknown_sweep_is_answered_with_the_nearest(refused):
     line = refused("report", "tabel1")
-    assert line.startswith("no sweep 'tabel1'. Did you mean table1? Available: quick, table1")
+    assert line.startswith("no sweep 'tabel1'. Did you mean table1? Available: ")
+    assert all(path.stem in line for path in shipped("sweeps").glob("*.yaml"))
 
 
 def test_an_own_sweep_that_is_not_there_is_refused(refused):

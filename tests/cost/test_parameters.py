@@ -1,6 +1,7 @@
 import pytest
 
 from hcexp.cost import count_parameters
+from hcexp.paper import printed, table
 from hcexp.run import build_model, compose
 
 SIZES = {"model.d": 48, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
@@ -37,12 +38,38 @@ def test_dhc_adds_its_projections_and_scales(n):
     assert count("residual=dhc", f"residual.n={n}", "residual.tanh=false") == counts
 
 
-def test_weights_of_norms_belong_to_the_network():
-    plain, affine = count("residual=pre_norm"), count("residual=pre_norm", "model.norm_affine=true")
-    assert affine.total - plain.total == (SUBLAYERS + 1) * d
-    assert affine.residual == 0
-    dhc = count("residual=dhc", "residual.n=2", "residual.norm_affine=true")
-    assert dhc.residual == count("residual=dhc", "residual.n=2").residual
+@pytest.mark.parametrize(
+    ("mode", "norms"),
+    [("pre_norm", SUBLAYERS + 1), ("post_norm", SUBLAYERS), ("resi_dual", SUBLAYERS + 1), ("dhc", SUBLAYERS + 1)],
+)
+def test_one_norm_a_sublayer_and_the_final_one_belong_to_the_network(mode, norms):
+    plain, affine = (count(f"residual={mode}", f"model.norm_affine={affine}") for affine in ("false", "true"))
+    assert affine.total - plain.total == norms * d
+    assert affine.residual == plain.residual
+
+
+def test_a_norm_that_the_mode_has_besides_is_its_own():
+    without, own = (count("residual=dhc", f"residual.norm_affine={affine}") for affine in ("false", "true"))
+    assert own.residual - without.residual == own.total - without.total == SUBLAYERS * d
+    # With weights in the network's norms as well, a connection has two, and one of them is the mode's.
+    both = count("residual=dhc", "residual.norm_affine=true", "model.norm_affine=true")
+    assert both.residual == own.residual and both.total - own.total == (SUBLAYERS + 1) * d
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_altup_adds_a_correction_a_layer(n):
+    altup = ["residual=altup", f"residual.n={n}"]
+    assert count(*altup).residual == SUBLAYERS // 2 * n * (n + 1)
+    assert count(*altup, "residual.per=sublayer").residual == SUBLAYERS * n * (n + 1)
+
+
+def test_a_widened_embedding_changes_the_network_and_not_the_mode():
+    recycled, widened = (
+        count("residual=altup", "residual.n=3", f"residual.embedding={embedding}", "model.norm_affine=true")
+        for embedding in ("recycled", "widened")
+    )
+    assert widened.residual == recycled.residual
+    assert widened.total - recycled.total == 2 * d * (384 + 1)  # of the embedding, and of the final norm
 
 
 @pytest.mark.parametrize("n", [1, 4])
@@ -57,9 +84,26 @@ def test_frozen_parts_are_counted_as_frozen(n):
     assert count(*dhc, "residual.train_wc=false").frozen == wc + SUBLAYERS * (d * (n + 1) + 1)
 
 
-def test_the_papers_1b_rows_to_the_last_integer():
-    # Table 7: OLMo-1B and DHC×4.
-    plain, dhc = (
-        count_parameters(build_model(compose(["model=1b", mode]))) for mode in ("residual=pre_norm", "residual=dhc")
-    )
-    assert (plain.total, dhc.total, dhc.residual) == (1_176_764_416, 1_177_158_464, 394_048)
+# The rows of Table 7, but for those of a mixture of experts: (label, model, residual mode).
+TABLE_7 = [
+    ("OLMo-1B", "1b", ["residual=pre_norm"]),
+    ("SHC×2", "1b", ["residual=shc", "residual.n=2"]),
+    ("SHC×4", "1b", ["residual=shc", "residual.n=4"]),
+    ("DHC×2", "1b", ["residual=dhc", "residual.n=2"]),
+    ("DHC×4", "1b", ["residual=dhc", "residual.n=4"]),
+    ("OLMo-7B", "7b", ["residual=pre_norm"]),
+    ("OLMo-7B-DHC×4", "7b", ["residual=dhc", "residual.n=4"]),
+]
+
+
+@pytest.mark.parametrize(("label", "model", "mode"), TABLE_7, ids=[label for label, *_ in TABLE_7])
+def test_table_7_to_the_last_integer(label, model, mode):
+    row = printed(7, label).row
+    counts = count_parameters(build_model(compose([f"model={model}", *mode])))
+    assert counts.total == row["total_exact"]
+    assert counts.residual == (row["hc_params_exact"] or 0)
+    assert f"{counts.total / 1e9:.8f}" == f"{row['total_b']:.8f}"
+
+
+def test_no_dense_row_of_table_7_is_left_out():
+    assert {label for label, *_ in TABLE_7} == {label for label in table(7).labels if "MoE" not in label}

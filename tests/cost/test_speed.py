@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from hcexp.cost import interleave, ratio, speed
+from hcexp.cost import interleave, ratio, ratio_quartiles, speed
 
 
 @pytest.fixture
@@ -41,3 +41,11 @@ def test_ratio_is_the_median_of_the_rounds_ratios():
     assert ratio([3, 4, 10], [1, 2, 10]) == 2
     with pytest.raises(ValueError):
         ratio([1, 2], [1])
+
+
+def test_quartiles_are_those_of_the_rounds_ratios():
+    # Ratios 1, 2, 3, 4, 5: the quartiles are the second and the fourth.
+    assert ratio_quartiles([5, 4, 30, 2, 1], [1, 1, 10, 1, 1]) == (2, 4)
+    assert ratio_quartiles([3], [2]) == (1.5, 1.5)
+    with pytest.raises(ValueError):
+        ratio_quartiles([1, 2], [1])

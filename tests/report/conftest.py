@@ -1,7 +1,12 @@
+import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from hcexp.report.measured import COLUMNS, FILE, Measured
+from hcexp.run import compose
 from hcexp.study.sweep import Outcome, Row, Sweep
 
 RECORD = {
@@ -54,5 +59,87 @@ def losses(finished):
             for seed, loss in enumerate(values)
             if loss is not None
         ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def configuration():
+    """A function: a run's configuration as it is recorded, of a small model; d = 32, 4 sublayers."""
+
+    def make(*overrides):
+        sizes = ("model.d=32", "model.layers=2", "model.heads=2", "model.inner=32", "steps=5")
+        return OmegaConf.to_container(compose([*sizes, *overrides]), resolve=True)
+
+    return make
+
+
+@pytest.fixture
+def measured():
+    """A function: one row's measurement."""
+
+    def make(**changes):
+        values = {
+            "parameters": 1000,
+            "seconds": 0.25,
+            "step": 1.0,
+            "step_low": 1.0,
+            "step_high": 1.0,
+            "tokens_per_second": 4096.5,
+            "peak_bytes": 2e9,
+            "peak": 1.0,
+            "peak_by": "an allocator",
+            "device": "a device, of a kind",
+            "compiled": "eager",
+            "rounds": 15,
+            "command": "hcexp cost --sweep asked measure=true",
+        }
+        return Measured(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def leave():
+    """A function: leaves measurements by label in a report's folder, as `hcexp cost` does."""
+
+    def write(folder, rows):
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / FILE, "w", encoding="utf-8", newline="") as file:
+            out = csv.DictWriter(file, fieldnames=["row", "something else", *COLUMNS.values()])
+            out.writeheader()
+            for label, row in rows.items():
+                out.writerow({"row": label, **{COLUMNS[name]: value for name, value in asdict(row).items()}})
+
+    return write
+
+
+@pytest.fixture
+def costly(sweep, finished, configuration):
+    """A function: a sweep of Pre-Norm and DHC×2 under two seeds, and its outcomes with all that a cost is made of.
+
+    DHC×2 runs at half and at 0.6 of the baseline's speed, and takes a quarter more memory.
+    """
+
+    def make(labels=("OLMo-1B", "DHC×2")):
+        recorded = (configuration("residual=pre_norm"), configuration("residual=dhc", "residual.n=2"))
+        perf = {
+            (0, 0): (1000.0, 8e9),
+            (0, 1): (2000.0, 4e9),
+            (1, 0): (500.0, 10e9),
+            (1, 1): (1200.0, 5e9),
+        }
+        outcomes = [
+            finished(
+                label,
+                seed,
+                4.0 - index,
+                metrics=dict(zip(("perf/tokens_per_second", "perf/peak_memory_bytes"), perf[index, seed], strict=True)),
+                config=recorded[index],
+            )
+            for index, label in enumerate(labels)
+            for seed in (0, 1)
+        ]
+        return sweep(labels=labels, seeds=(0, 1)), outcomes
 
     return make

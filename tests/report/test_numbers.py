@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from hcexp.report.numbers import as_printed, fixed, with_interval
+from hcexp.report.numbers import as_printed, fixed, more, unit, with_interval
 from hcexp.report.statistics import Estimate
 
 
@@ -32,3 +32,13 @@ def test_an_interval_is_written_only_if_there_is_one():
 def test_the_papers_numbers_get_their_zeros_back():
     assert as_printed(18.27, "v2_ppl") == "18.270" and as_printed(2.52, "v3_loss") == "2.520"
     assert as_printed(63.0, "downstream_accuracy") == "63.0" and as_printed(None, "v2_loss") == "–"
+
+
+def test_more_is_in_percent_and_signed():
+    assert more(1_177_158_464, 1_176_764_416, 5) == "+0.03349"
+    assert more(9, 10, 1) == "−10.0" and more(5, 5, 2) == "0.00"
+
+
+@pytest.mark.parametrize(("number", "found"), [(2.35e9, ("G", 1e9)), (1e8, ("G", 1e9)), (3.1e6, ("M", 1e6))])
+def test_a_unit_leaves_no_number_without_digits(number, found):
+    assert unit(number) == found

@@ -1,0 +1,137 @@
+"""Floating-point operations a token, counted operation by operation, in the convention of Table 8.
+
+- A multiply-add is 2.
+- Of the network count its matrix products, the unembedding's among them. Attention scores are left out:
+  `attention_flops` says how much that is.
+- Of the residual mode counts every product that its own eager code makes of hidden vectors, as a matrix product or
+  element by element: not what the operator would need for it. So a constant that only picks a stream costs nothing.
+- Sums, norms, activation functions and what is done to coefficients alone do not count.
+- Training is forward and backward, both counted: where something is frozen it is less than three times the forward.
+
+Counted on fake tensors, meta tensors that claim a device (which autocast wants to know): shapes, and no memory.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from hcexp.model import LanguageModel
+from hcexp.residual import ResidualStream
+
+aten = torch.ops.aten
+MakeStream = Callable[..., ResidualStream]  # from (d, kinds of the sublayers, norm factory)
+
+
+class Flops(NamedTuple):
+    """Operations a token.
+
+    forward: of the whole model, attention scores left out.
+    training: of forward and backward.
+    residual: what of `forward` the residual mode does.
+    """
+
+    forward: float
+    training: float
+    residual: float
+
+
+def count_flops(model: LanguageModel, residual: MakeStream, *, sequence_length: int) -> Flops:
+    """Count one sequence through a model, forward and backward; the model may lie on the meta device.
+
+    `residual` makes the model's residual stream anew: what norms it is given here do nothing.
+    """
+    network, mode = _network(model, sequence_length), _mode(model, residual, sequence_length)
+    forward, training = (sum(counts) / sequence_length for counts in zip(network, mode, strict=True))
+    return Flops(forward, training, mode[0] / sequence_length)
+
+
+def attention_flops(model: LanguageModel, *, sequence_length: int) -> int:
+    """Operations a token that `count_flops` leaves out forward: scores and weighted values, over all positions.
+
+    Half of them lie behind the causal mask; a kernel may skip these.
+    """
+    return 4 * model.stream.d * sequence_length * model.stream.kinds.count("attention")
+
+
+_networks: dict[tuple, tuple[int, int]] = {}  # the largest part, and the same under most modes
+
+
+def _network(model: LanguageModel, length: int) -> tuple[int, int]:
+    """The sublayers one after the other, between embedding and unembedding: forward, forward and backward."""
+    outside = [(n, p) for n, p in model.named_parameters() if not n.startswith("stream.")]
+    key = (type(model), length, *((name, p.shape, p.requires_grad) for name, p in outside))
+    if key not in _networks:
+        chained = deepcopy(model)
+        chained.stream = _Chain(model.stream)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            chained.to_empty(device="cpu")
+            _networks[key] = _count(chained, torch.empty(1, length, dtype=torch.long))
+    return _networks[key]
+
+
+def _mode(model: LanguageModel, residual: MakeStream, length: int) -> tuple[int, int]:
+    """The residual stream around sublayers that do nothing."""
+    d = model.stream.d
+    with FakeTensorMode():
+        stream = residual(d, model.stream.kinds, lambda *_, **__: nn.Identity())
+        h = torch.empty(1, length, stream.embedding_dim, requires_grad=True)
+        return _count(partial(_carry_nothing, stream), h, of_vectors=length * d)
+
+
+def _carry_nothing(stream: ResidualStream, h: Tensor) -> Tensor:
+    state = stream.expand(h)
+    for connection in stream.connections:
+        state = connection(state, lambda x: x)
+    return stream.reduce(state)
+
+
+class _Chain(nn.Module):
+    """A stream that gives each sublayer the output of the last, and has no part of its own."""
+
+    def __init__(self, stream: ResidualStream):
+        super().__init__()
+        self.d, self.copies = stream.d, stream.output_dim // stream.d
+        self.connections = [lambda x, sublayer, *context: sublayer(x, *context)] * len(stream.connections)
+
+    def expand(self, h: Tensor) -> Tensor:
+        return h[..., : self.d]
+
+    def reduce(self, x: Tensor) -> Tensor:
+        return x.repeat_interleave(self.copies, dim=-1)
+
+
+def _count(function: Callable[[Tensor], Tensor], x: Tensor, of_vectors: int | None = None) -> tuple[int, int]:
+    """Operations forward, and forward and backward: matrix products, and with `of_vectors` elementwise ones.
+
+    These count if they make at least so many numbers: fewer are coefficients.
+    """
+    formulas = dict(MATRIX_VECTOR)
+    if of_vectors is not None:
+        formulas |= dict.fromkeys(ELEMENTWISE, partial(_elementwise, of_vectors))
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+        output = function(x)
+        forward = counter.get_total_flops()
+        output.backward(torch.empty_like(output))
+    return forward, counter.get_total_flops()
+
+
+def _elementwise(at_least: int, *operands: Any, out_shape: torch.Size, **_: Any) -> int:
+    # Of addcmul's three operands the last two are the factors. A factor without axes scales, which does not count.
+    scales = any(not isinstance(factor, torch.Size) or not factor for factor in operands[-2:])
+    return 0 if scales or prod(out_shape) < at_least else 2 * prod(out_shape)
+
+
+def _dot(*operands: Any, **_: Any) -> int:
+    return 2 * prod(operands[-2])
+
+
+# Torch's counter knows products of matrices; the matrix or first vector is the last but one operand.
+MATRIX_VECTOR = {aten.mv: _dot, aten.addmv: _dot, aten.dot: _dot, aten.vdot: _dot}
+ELEMENTWISE = (aten.mul, aten.mul_, aten.addcmul, aten.addcmul_)

@@ -1,0 +1,93 @@
+"""What the rows of a sweep cost: by count and formula, in the runs themselves, and as measured interleaved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hcexp.report.measured import FILE, Measured, read_measured
+from hcexp.report.predicted import Predicted, predicted
+from hcexp.report.statistics import Estimate, estimate
+from hcexp.study.sweep import Outcome, Sweep
+
+SPEED, MEMORY = "perf/tokens_per_second", "perf/peak_memory_bytes"
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """Of one row. None: no run of it recorded that, or nobody measured.
+
+    `speed` and `memory` are the tokens per second and the peak memory of its runs over those of the baseline's runs,
+    paired by seed.
+    """
+
+    label: str
+    is_baseline: bool
+    predicted: Predicted | None
+    speed: Estimate | None
+    memory: Estimate | None
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of all rows, in the sweep's order. `remarks` say what could not be used."""
+
+    rows: tuple[RowCost, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to show."""
+        return any(row.predicted or row.speed or row.memory for row in self.rows)
+
+    @property
+    def baseline(self) -> RowCost:
+        return next(row for row in self.rows if row.is_baseline)
+
+
+def costs(sweep: Sweep, finished: Sequence[Outcome]) -> Costs:
+    """From the finished runs: what they measured of themselves, and what their recorded configuration costs."""
+    rows, remarks = [], []
+    for row in sweep.rows:
+        runs = [outcome for outcome in finished if outcome.label == row.label]
+        try:
+            known = _predicted(runs)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            known = None
+            line = str(error).partition("\n")[0]
+            remarks.append(f"{row.label}: today's code cannot build the model of its recorded configuration ({line}).")
+        speed, memory = (_over_baseline(runs, finished, sweep.baseline, metric) for metric in (SPEED, MEMORY))
+        rows.append(RowCost(row.label, row.label == sweep.baseline, known, speed, memory))
+    return Costs(tuple(rows), tuple(remarks))
+
+
+def with_measured(known: Costs, folder: Path) -> Costs:
+    """The same with what `hcexp cost --sweep` left in the report's folder, as far as it is of the same models."""
+    try:
+        found = read_measured(folder)
+    except ValueError as error:
+        return replace(known, remarks=(*known.remarks, f"{error}."))
+    other = [row.label for row in known.rows if _of_another_model(row, found.get(row.label))]
+    if not other:
+        return replace(known, rows=tuple(replace(row, measured=found.get(row.label)) for row in known.rows))
+    remark = f"{FILE} beside this report is of other models ({', '.join(other)}), and is left out."
+    return replace(known, remarks=(*known.remarks, remark))
+
+
+def _of_another_model(row: RowCost, measured: Measured | None) -> bool:
+    return bool(row.predicted and measured and measured.parameters != row.predicted.parameters.total)
+
+
+def _predicted(runs: Sequence[Outcome]) -> Predicted | None:
+    """Of the row, whose seeds differ in nothing that costs."""
+    config = next((outcome.result["config"] for outcome in runs if outcome.result.get("config")), None)
+    return None if config is None else predicted(OmegaConf.create(config))
+
+
+def _over_baseline(runs: Sequence[Outcome], finished: Sequence[Outcome], baseline: str, metric: str) -> Estimate | None:
+    base = {o.seed: o.metrics[metric] for o in finished if o.label == baseline and metric in o.metrics}
+    return estimate([o.metrics[metric] / base[o.seed] for o in runs if metric in o.metrics and base.get(o.seed)])

@@ -1,0 +1,59 @@
+"""What a configuration costs by count and by formula; nothing is trained, and no memory taken."""
+
+from dataclasses import dataclass
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hcexp.cost import Flops, Parameters, activation_bytes, attention_flops, count_flops, count_parameters
+from hcexp.run import build_model
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Of a model under its residual mode, with sequences of `sequence_length`, `micro_batch` of them at a time.
+
+    `attention` are the operations a token, forward, that `flops` leaves out; `activations` the bytes of the paper's
+    formula. A mode without an expansion rate keeps the plain stream.
+    """
+
+    parameters: Parameters
+    flops: Flops
+    attention: int
+    activations: int
+    sequence_length: int
+    micro_batch: int
+
+
+def predicted(config: DictConfig) -> Predicted:
+    """Seconds at any size. Raises what building the model raises, and ValueError for a batch that cannot be cut."""
+    model, length, micro_batch = build_model(config), config.data.sequence_length, micro_batch_of(config)
+    return Predicted(
+        parameters=count_parameters(model),
+        flops=count_flops(model, instantiate(config.residual), sequence_length=length),
+        attention=attention_flops(model, sequence_length=length),
+        activations=activation_bytes(
+            d=config.model.d,
+            layers=config.model.layers,
+            heads=config.model.heads,
+            sequence_length=length,
+            batch=micro_batch,
+            expansion_rate=model.stream.expansion_rate,
+        ),
+        sequence_length=length,
+        micro_batch=micro_batch,
+    )
+
+
+def micro_batch_of(config: DictConfig) -> int:
+    """Sequences that a device takes at a time; as many devices as are named, or one."""
+    trainer, devices = config.trainer, config.trainer.get("devices")
+    devices = len(devices) if OmegaConf.is_list(devices) else devices if isinstance(devices, int) else 1
+    parts = max(devices, 1) * trainer.get("num_nodes", 1) * trainer.get("accumulate_grad_batches", 1)
+    size, rest = divmod(config.data.batch_size, parts)
+    if rest or not size:
+        raise ValueError(
+            f"data.batch_size={config.data.batch_size} cannot be cut into {parts} micro-batches "
+            f"(trainer.devices × trainer.num_nodes × trainer.accumulate_grad_batches): allowed are multiples of {parts}"
+        )
+    return size
