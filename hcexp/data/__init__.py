@@ -3,14 +3,20 @@
 `TextData` is the data module; the parts it is made of (`prepare`, `TextSource`, …) also serve evaluation.
 """
 
-from hcexp.data.module import TextData
+from typing import TYPE_CHECKING
+
+from hcexp.data.mixture import Mixture
 from hcexp.data.order import batch_indices
 from hcexp.data.prepare import fingerprint, prepare
 from hcexp.data.shards import TokenStore
 from hcexp.data.source import TextSource, find_files
 from hcexp.data.tokenizer import TextTokenizer
 
+if TYPE_CHECKING:
+    from hcexp.data.module import TextData
+
 __all__ = [
+    "Mixture",
     "TextData",
     "TextSource",
     "TextTokenizer",
@@ -20,3 +26,11 @@ __all__ = [
     "fingerprint",
     "prepare",
 ]
+
+
+def __getattr__(name: str) -> type:
+    if name == "TextData":  # it imports Lightning, three seconds that a process which only tokenises can do without
+        from hcexp.data.module import TextData
+
+        return TextData
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,13 +1,15 @@
 """The data module that Hydra builds: text in, batches of next-token prediction out."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 from lightning import LightningDataModule
 
 from hcexp.data import corpus
 from hcexp.data.loader import Batch, MicroBatches, StepLoader, rewind_to_step
+from hcexp.data.mixture import Mixture
 from hcexp.data.prepare import fingerprint, prepare
 from hcexp.data.shards import TokenStore
 from hcexp.data.source import TextSource
@@ -18,10 +20,12 @@ class TextData(LightningDataModule):
     """Batches of a text corpus, the same for every model that is trained with the same seed.
 
     A batch is `(inputs, targets)`, int64, each of shape (batch, sequence_length), targets one token ahead.
-    Without `files` and `hub` the corpus is the shipped one.
+    Without `files`, `hub` and `mixture` the corpus is the shipped one.
 
     Args:
-        files, hub, config, split, column, revision: where the documents come from; see `TextSource`.
+        files, hub, config, split, column, revision, data_files, url_list, file_seed, document_start: where the
+            documents come from; see `TextSource`.
+        mixture: in place of these several sources, each with its share of the tokens; see `Mixture`.
         tokenizer: a `tokenizer.json`, a folder with one, or a name on the hub; None for the shipped one.
         eos: the token that ends a document.
         sequence_length: tokens a sequence.
@@ -29,7 +33,7 @@ class TextData(LightningDataModule):
         max_tokens: length of the token stream; None for all of the corpus.
         cache: folder of the token stores.
         seed: of the order of the sequences.
-        workers: data-loader processes; 0 reads in the training process.
+        workers: processes that tokenise, and later read the batches; 0 does both in this process.
         verify: compare the token store with its checksums when it is opened.
         vocabulary_size: the model's, to check the tokenizer's ids against; None to skip that.
 
@@ -51,6 +55,11 @@ class TextData(LightningDataModule):
         split: str = "train",
         column: str = "text",
         revision: str | None = None,
+        data_files: str | Iterable[str] | None = None,
+        url_list: str | None = None,
+        file_seed: int | None = None,
+        document_start: str | None = None,
+        mixture: Mapping[str, Mapping[str, Any]] | None = None,
         tokenizer: str | os.PathLike | None = None,
         eos: str = "<|endoftext|>",
         sequence_length: int = 256,
@@ -75,8 +84,14 @@ class TextData(LightningDataModule):
             if value is not None and value < least:
                 raise ValueError(f"data.{name}={value}: allowed is at least {least}")
         if files is None and hub is None:
-            files = corpus.TRAIN
-        self.source = TextSource(files, hub, config, split, column, revision)
+            files = corpus.TRAIN if mixture is None else None
+        one = (files, hub, config, split, column, revision, data_files, url_list, file_seed, document_start)
+        if mixture is None:
+            self.source = TextSource(*one)
+        elif files is None and hub is None:
+            self.source = Mixture(mixture)
+        else:
+            raise ValueError(f"data.mixture goes without files and hub: files={files!r}, hub={hub!r}")
         self.sequence_length, self.batch_size, self.max_tokens = sequence_length, batch_size, max_tokens
         self.cache, self.seed, self.workers, self.verify = cache, seed, workers, verify
         self._tokenizer = (tokenizer, eos, vocabulary_size)
@@ -146,4 +161,11 @@ class TextData(LightningDataModule):
         return MicroBatches(self.store, self.sequence_length, self.batch_size, self.seed, accumulate, rank, world_size)
 
     def _open(self, verify: bool) -> TokenStore:
-        return prepare(self.source, self.tokenizer, self.cache, max_tokens=self.max_tokens, verify=verify)
+        return prepare(
+            self.source,
+            self.tokenizer,
+            self.cache,
+            max_tokens=self.max_tokens,
+            verify=verify,
+            workers=self.workers,
+        )

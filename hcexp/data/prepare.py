@@ -1,30 +1,31 @@
-"""Documents to a token store, once: cached by content, atomic, and safe against a second process."""
+"""Documents to a token store, once: cached by content, resumable, and safe against a second process."""
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
-import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hcexp.data.checksum import checksum
-from hcexp.data.pieces import pieces
-from hcexp.data.progress import PrepareProgress
-from hcexp.data.shards import INDEX, SHARD_TOKENS, ShardWriter, TokenStore
+from hcexp.data.journal import JOURNAL
+from hcexp.data.mixture import Mixture
+from hcexp.data.shards import INDEX, SHARD_TOKENS, TokenStore
 from hcexp.data.source import TextSource
+from hcexp.data.stream_writer import StreamWriter
 from hcexp.data.tokenizer import TextTokenizer
 
 _LAYOUT = 1  # raise it whenever the same source and tokenizer give another stream
 
 
-def fingerprint(source: TextSource, tokenizer: TextTokenizer, max_tokens: int | None = None) -> str:
+def fingerprint(source: TextSource | Mixture, tokenizer: TextTokenizer, max_tokens: int | None = None) -> str:
     """Names the token stream that these give, without making it; its first 32 digits name its folder."""
     return checksum(_LAYOUT, source.checksum, tokenizer.checksum, max_tokens)
 
 
 def prepare(
-    source: TextSource,
+    source: TextSource | Mixture,
     tokenizer: TextTokenizer,
     cache: str | os.PathLike,
     *,
@@ -32,10 +33,13 @@ def prepare(
     shard_tokens: int = SHARD_TOKENS,
     verify: bool = True,
     progress: bool = True,
+    workers: int = 0,
+    save_every: float = 30.0,
 ) -> TokenStore:
     """The source as a token store under `cache`, tokenised unless an earlier call has done it.
 
-    The stream is EOS, document, EOS, document, EOS, …; memory is bounded by the longest document.
+    The stream is EOS, document, EOS, document, EOS, …; it depends on source, tokenizer and `max_tokens` alone. Memory
+    is bounded by the longest document. A call that was stopped, even killed, is gone on with by the next one.
 
     Args:
         source: the documents; the empty ones are left out.
@@ -44,62 +48,50 @@ def prepare(
         max_tokens: end the stream after so many tokens, in the middle of a document if need be; None for all.
         shard_tokens: tokens a file.
         verify: compare the shards with their checksums on opening.
-        progress: show documents, tokens and MB/s.
+        progress: show documents, tokens, MB/s and the time left.
+        workers: processes that tokenise; 0 for this one.
+        save_every: seconds between the points from which a stopped call can be gone on with.
 
     Raises:
         ValueError: the source has no text, or a shard in the cache is damaged.
-        OSError: the cache cannot be written.
+        OSError: the cache cannot be written, or is full.
+        ConnectionError: the hub cannot be reached.
     """
     if max_tokens is not None and max_tokens < 1:
         raise ValueError(f"max_tokens={max_tokens}: allowed is at least 1, or null for all")
     folder = Path(cache).expanduser() / fingerprint(source, tokenizer, max_tokens)[:32]
     if not (folder / INDEX).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        lock = FileLock(folder.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if progress:
+                print(f"tokens of {source}: another process is at them, waiting for it", file=sys.stderr, flush=True)
+            lock.acquire()
+        try:
             if not (folder / INDEX).is_file():  # else another process did it while this one waited
-                _write(source, tokenizer, folder, max_tokens, shard_tokens, progress)
+                _make(folder, source, tokenizer, max_tokens, shard_tokens, workers, save_every, progress)
+        finally:
+            lock.release()
     return TokenStore(folder, verify)
 
 
-def _write(source: TextSource, tokenizer: TextTokenizer, folder: Path, max_tokens: int | None,
-           shard_tokens: int, progress: bool) -> None:  # fmt: skip
+def _make(folder: Path, source: TextSource | Mixture, tokenizer: TextTokenizer, max_tokens: int | None,
+          shard_tokens: int, workers: int, save_every: float, progress: bool) -> None:  # fmt: skip
     unfinished = folder.with_suffix(".unfinished")
-    for leftover in (unfinished, folder):  # of a process that was killed, or of a hand that deleted the index
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a hand that deleted the index
     try:
-        writer = ShardWriter(unfinished, tokenizer.vocabulary_size, shard_tokens)
-        room = max_tokens if max_tokens is not None else float("inf")
-        documents = text_bytes = 0
-        eos = np.array([tokenizer.eos_id], dtype=np.uint32)
-        writer.append(eos)
-        with PrepareProgress(f"tokens of {source}", progress) as line:
-            for text, ids, ends_document in _encoded(source, tokenizer):
-                left = room - writer.tokens
-                if left <= 0:
-                    break
-                if len(ids) >= left:  # the last document, whole or not
-                    text, ids, ends_document = tokenizer.prefix(text, int(left)), ids[: int(left)], True
-                writer.append(ids)
-                text_bytes += len(text.encode())
-                documents += ends_document
-                if ends_document and writer.tokens < room:
-                    writer.append(eos)
-                line.update(documents, writer.tokens, text_bytes)
-        if not text_bytes:
-            raise ValueError(f"{source}: no text, {documents} documents")
-        writer.close(documents=documents, bytes=text_bytes, eos_id=tokenizer.eos_id, source=str(source))
+        if not (unfinished / INDEX).is_file():  # else a killed process had all but given it its name
+            StreamWriter(unfinished, source, tokenizer, max_tokens, shard_tokens).write(workers, save_every, progress)
+        (unfinished / JOURNAL).unlink(missing_ok=True)
         os.replace(unfinished, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"there is no room left for tokens in {folder.parent}: make room, and the same command goes on"
+        ) from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _encoded(source: TextSource, tokenizer: TextTokenizer) -> Iterator[tuple[str, np.ndarray, bool]]:
-    """Each piece of text, its ids, and whether it is the last of its document."""
-    for documents in source.documents():
-        parts = [
-            (piece, i == len(cut) - 1) for cut in (list(pieces(document)) for document in documents)
-            for i, piece in enumerate(cut)
-        ]  # fmt: skip
-        encoded = tokenizer.encode([piece for piece, _ in parts])
-        for (piece, last), ids in zip(parts, encoded, strict=True):
-            yield piece, ids, last
+        if not any((unfinished / name).is_file() for name in (JOURNAL, INDEX)):  # nothing to go on from
+            shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,41 +1,74 @@
-"""What a preparation shows: one moving line in a terminal, one plain line at the end elsewhere."""
+"""What a preparation shows: one moving line in a terminal, plain lines elsewhere."""
 
 import time
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 60  # between two plain lines
+PACE_SECONDS = 600  # the bar's time left goes by the pace of the last ten minutes
 
 
 class PrepareProgress:
-    """Documents, tokens and MB/s (10⁶ bytes of UTF-8 text a second) on the standard error stream."""
+    """Documents, tokens, MB/s (10⁶ bytes of UTF-8 text a second) and the time left, on the standard error stream.
 
-    def __init__(self, title: str, enabled: bool = True):
+    Args:
+        title: what is prepared.
+        enabled: show it at all.
+        bytes_before, share_before: what an earlier process has done of it, which does not count for the speed.
+    """
+
+    def __init__(self, title: str, enabled: bool = True, bytes_before: int = 0,
+                 share_before: float | None = None):  # fmt: skip
         self._title, self._enabled = title, enabled
+        self._bytes_before, self._share_before = bytes_before, share_before or 0.0
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._line = Progress(
-            SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
+            BarColumn(20),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
             console=self._console,
             transient=True,
             disable=not (enabled and self._console.is_terminal),
+            speed_estimate_period=PACE_SECONDS,
         )
-        self._task = self._line.add_task(title)
+        self._task = self._line.add_task(title, total=None, completed=self._share_before)
         self._counts = ""
 
     def __enter__(self) -> "PrepareProgress":
-        self._start = time.monotonic()
+        self._start = self._told = time.monotonic()
         self._line.start()
+        if self._enabled and self._bytes_before:
+            self._print(f"goes on after {self._bytes_before / 1e6:,.1f} MB")
         return self
 
-    def update(self, documents: int, tokens: int, text_bytes: int) -> None:
-        """Show the counts so far."""
-        speed = text_bytes / 1e6 / max(time.monotonic() - self._start, 1e-9)
+    def update(self, documents: int, tokens: int, text_bytes: int, share: float | None = None) -> None:
+        """Show the counts so far; `share` is how much of the whole they are, from 0 to 1, None if unknown."""
+        now = time.monotonic()
+        seconds = max(now - self._start, 1e-9)
+        speed = (text_bytes - self._bytes_before) / 1e6 / seconds
         self._counts = f"{documents:,} documents, {tokens:,} tokens, {speed:.1f} MB/s"
-        self._line.update(self._task, description=f"{self._title}: {self._counts}")
+        known = {} if share is None else {"completed": share, "total": 1.0}
+        self._line.update(self._task, description=f"{self._title}: {self._counts}", **known)
+        if self._enabled and not self._console.is_terminal and now - self._told >= PLAIN_SECONDS:
+            self._told = now
+            left = "" if share is None else self._left(share, seconds)
+            self._print(f"{self._counts}{left}")
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._line.stop()
         if self._enabled and error is None:
-            self._console.print(f"{self._title}: {self._counts}", markup=False)
+            self._print(self._counts)
+
+    def _left(self, share: float, seconds: float) -> str:
+        done = share - self._share_before
+        left = f", {timedelta(seconds=round(seconds * (1 - share) / done))} left" if done > 0 else ""
+        return f", {share:.0%}{left}"
+
+    def _print(self, text: str) -> None:
+        self._console.print(f"{self._title}: {text}", markup=False)

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,17 +23,37 @@ def token_dtype(vocabulary_size: int) -> np.dtype:
 
 
 class ShardWriter:
-    """Append tokens to the shards of a new folder; `close` writes the index, which makes it a store."""
+    """Append tokens to the shards of a new folder; `close` writes the index, which makes it a store.
 
-    def __init__(self, folder: Path, vocabulary_size: int, shard_tokens: int = SHARD_TOKENS):
+    Args:
+        folder: is made, unless `shards` are given.
+        vocabulary_size: of the tokenizer.
+        shard_tokens: tokens a file.
+        shards: go on from what an earlier writer's `flush` gave; what was written after it is cut off.
+
+    Raises:
+        ValueError: `shard_tokens` out of range; the folder does not hold `shards`.
+        OSError: the folder is there already, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        vocabulary_size: int,
+        shard_tokens: int = SHARD_TOKENS,
+        shards: Sequence[Mapping[str, Any]] | None = None,
+    ):
         if shard_tokens < 1:
             raise ValueError(f"shard_tokens={shard_tokens}: allowed is at least 1")
         self.folder, self.vocabulary_size, self.shard_tokens = folder, vocabulary_size, shard_tokens
         self.dtype = token_dtype(vocabulary_size)
-        self.tokens = 0
-        self._shards: list[dict[str, Any]] = []
+        self._shards: list[dict[str, Any]] = [dict(shard) for shard in shards or ()]
+        self.tokens = sum(shard["tokens"] for shard in self._shards)
         self._file = None
-        folder.mkdir(parents=True)
+        if shards is None:
+            folder.mkdir(parents=True)
+        else:
+            self._cut()
 
     def append(self, ids: np.ndarray) -> None:
         """Add ids, shape (tokens,), after those written so far."""
@@ -49,6 +71,12 @@ class ShardWriter:
             if shard["tokens"] == self.shard_tokens:
                 self._finish()
 
+    def flush(self) -> list[dict[str, Any]]:
+        """Put all that was appended on the disk; the shards, from which another writer can go on."""
+        if self._file is not None:
+            _sync(self._file)
+        return deepcopy(self._shards)
+
     def close(self, **counts: Any) -> None:
         """End the last shard and write the index with `counts` (documents, bytes, …) beside the tokens."""
         if self._file is not None:
@@ -59,7 +87,7 @@ class ShardWriter:
             **counts,
             "shards": self._shards,
         }
-        (self.folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        write_json(self.folder / INDEX, index)
 
     def _open(self) -> None:
         name = f"tokens-{len(self._shards):05d}.bin"
@@ -67,9 +95,40 @@ class ShardWriter:
         self._shards.append({"file": name, "tokens": 0})
 
     def _finish(self) -> None:
+        _sync(self._file)
         self._file.close()
         self._file = None
         self._shards[-1]["sha256"] = self._sha256.hexdigest()
+
+    def _cut(self) -> None:
+        kept = {shard["file"]: shard["tokens"] * self.dtype.itemsize for shard in self._shards}
+        for path in self.folder.glob("tokens-*.bin"):
+            if path.name not in kept:
+                path.unlink()
+        for name, size in kept.items():
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_size < size:
+                raise ValueError(f"shard {path} is shorter than the {size} bytes that were written to it")
+            os.truncate(path, size)
+        if self._shards and "sha256" not in self._shards[-1]:
+            path = self.folder / self._shards[-1]["file"]
+            with path.open("rb") as file:
+                self._sha256 = hashlib.file_digest(file, "sha256")
+            self._file = path.open("ab")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the file all at once: whatever happens, it is the old one, the new one, or not there."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w") as file:
+        file.write(json.dumps(content, indent=1) + "\n")
+        _sync(file)
+    os.replace(partial, path)
+
+
+def _sync(file: IO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 class TokenStore:
@@ -81,6 +140,7 @@ class TokenStore:
         bytes: UTF-8 bytes of their text.
         vocabulary_size: of the tokenizer; every id is below it.
         eos_id: the token before the first document and after each.
+        sources: what the stream has of each source, by name; see `hcexp.data.stream.Taken`.
 
     Args:
         folder: what `prepare` wrote.
@@ -101,6 +161,7 @@ class TokenStore:
         self.bytes: int = index["bytes"]
         self.vocabulary_size: int = index["vocabulary_size"]
         self.eos_id: int = index["eos_id"]
+        self.sources: dict[str, dict[str, Any]] = index.get("sources", {})
         self.dtype = token_dtype(self.vocabulary_size)
         self._shards = index["shards"]
         self._starts = np.cumsum([0] + [shard["tokens"] for shard in self._shards])

@@ -1,23 +1,31 @@
-"""Where documents come from: local files or a hub dataset, both read through `datasets` in streaming mode."""
+"""Where documents come from: local files or a dataset on the hub."""
 
-import glob
+import copy
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from hcexp.data import hub as on_hub
 from hcexp.data.checksum import checksum, file_checksum
+from hcexp.data.files import COMPRESSIONS, find_files, format_of
+from hcexp.data.reading import ColumnError, Texts, expected_bytes, read_texts
 
-if TYPE_CHECKING:  # importing it takes 1.3 s, and a run whose tokens are cached does not need it
-    from datasets import IterableDataset
-
-FORMATS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-COMPRESSIONS = (".gz",)  # of the text formats; parquet is compressed inside
+__all__ = ["COMPRESSIONS", "Document", "Position", "TextSource", "find_files"]
 
 # A batch of documents ends at whichever comes first: it bounds the memory of what is encoded at once.
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 1 << 22
+
+Position = tuple[int, int]  # rows before it: all of so many files, and so many of the next
+
+
+class Document(NamedTuple):
+    """A text that is not empty, and where the next one begins."""
+
+    text: str
+    end: Position
 
 
 class TextSource:
@@ -31,9 +39,16 @@ class TextSource:
         split: the hub dataset's split.
         column: the column that holds the text.
         revision: the hub dataset's revision: a branch, tag or commit.
+        data_files: files of the hub dataset's repository, a glob or several, in place of its configurations.
+        url_list: a file of the hub dataset's repository with an address a line, in place of its configurations.
+        file_seed: read the hub dataset's files in an order drawn with this seed, and not in that of their names, so
+            that a stream with an end has of all of them; None for their own order.
+        document_start: a regular expression: a row that it matches from its beginning starts a document, which goes on
+            to the next such row; None if each row is one.
 
     Raises:
-        ValueError: not exactly one of `files` and `hub`; a file of unknown format.
+        ValueError: not exactly one of `files` and `hub`; what goes with a hub alone without one; both `data_files`
+            and `url_list`; a file of unknown format; no regular expression.
         FileNotFoundError: a file, or any file of a glob or folder, is missing.
     """
 
@@ -45,15 +60,31 @@ class TextSource:
         split: str = "train",
         column: str = "text",
         revision: str | None = None,
+        data_files: str | Iterable[str] | None = None,
+        url_list: str | None = None,
+        file_seed: int | None = None,
+        document_start: str | None = None,
     ):
         if (files is None) == (hub is None):
             raise ValueError(f"give one of files and hub, not both or neither: files={files!r}, hub={hub!r}")
+        of_hub = {"data_files": data_files, "url_list": url_list, "file_seed": file_seed}
+        if hub is None and (given := [name for name, value in of_hub.items() if value is not None]):
+            raise ValueError(f"{given[0]}={of_hub[given[0]]!r} goes with hub=…, and files={files!r} are local")
+        if data_files is not None and url_list is not None:
+            raise ValueError(f"give one of data_files={data_files!r} and url_list={url_list!r}, not both")
+        try:
+            self._starts = document_start if document_start is None else re.compile(document_start)
+        except re.error as error:
+            raise ValueError(f"document_start={document_start!r} is no regular expression: {error}") from error
         self.files = None if files is None else find_files(files)
         self.hub, self.config, self.split, self.column, self.revision = hub, config, split, column, revision
+        self.data_files = [data_files] if isinstance(data_files, str) else data_files and list(data_files)
+        self.url_list, self.file_seed, self.document_start = url_list, file_seed, document_start
 
     def __str__(self) -> str:
         if self.hub is not None:
-            return "/".join(filter(None, [self.hub, self.config, self.split]))
+            some = self.url_list or (self.data_files and ",".join(self.data_files))
+            return "/".join(filter(None, [self.hub, some] if some else [self.hub, self.config, self.split]))
         first = str(self.files[0])
         return first if len(self.files) == 1 else f"{first} and {len(self.files) - 1} more"
 
@@ -61,138 +92,115 @@ class TextSource:
     def checksum(self) -> str:
         """Of the content: the files' bytes in their order; of a hub dataset its name, split and revision."""
         if self.hub is not None:
-            return checksum(self.hub, self.config, self.split, self.column, self.revision)
-        return checksum(self.column, [(_format(path), file_checksum(path)) for path in self.files])
+            content = checksum(self.hub, self.config, self.split, self.column, self.revision)
+        else:
+            content = checksum(self.column, [(format_of(path), file_checksum(path)) for path in self.files])
+        more = [self.data_files, self.url_list, self.file_seed, self.document_start]
+        return content if more == [None] * 4 else checksum(content, *more)
+
+    def pinned(self, revision: str | None = None) -> "TextSource":
+        """The same with the hub dataset at one commit: `revision`, or the one that its own stands for now.
+
+        Raises:
+            ConnectionError: the hub cannot be reached, or has no such dataset.
+        """
+        if self.hub is None:
+            return self
+        pinned = copy.copy(self)
+        pinned.__dict__.pop("_parts", None)
+        if revision is None:
+            try:
+                revision = on_hub.commit_of(self.hub, self.revision)
+            except Exception as error:
+                raise self._unreachable(error) from error
+        pinned.revision = revision
+        return pinned
 
     def documents(self) -> Iterator[list[str]]:
-        """Batches of non-empty documents, in the order of the files and of their rows.
+        """Batches of the texts of `read`; raises what it raises."""
+        batch, characters = [], 0
+        for document in self.read():
+            batch.append(document.text)
+            characters += len(document.text)
+            if len(batch) >= BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
+                yield batch
+                batch, characters = [], 0
+        if batch:
+            yield batch
+
+    def read(self, start: Position = (0, 0)) -> Iterator[Document]:
+        """The documents from `start` on, which is the `end` of one, in the order of the files and of their rows.
 
         Raises:
             ValueError: a file is broken, or has no such column of text.
             ConnectionError: the hub cannot be reached, or has no such dataset.
         """
-        tables = self._hub_texts() if self.hub is not None else self._file_texts()
-        batch, characters = [], 0
-        for texts in tables:
-            for text in texts:
-                if not text:  # a null, or nothing to learn from
+        joined, position = [], start
+        for (file, row), texts in self._tables(start):
+            for i, text in enumerate(texts, row):
+                if self._starts is None:
+                    if text:  # neither a null, nor nothing to learn from
+                        yield Document(text, (file, i + 1))
                     continue
-                batch.append(text)
-                characters += len(text)
-                if len(batch) >= BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
-                    yield batch
-                    batch, characters = [], 0
-        if batch:
-            yield batch
+                if joined and self._starts.match(text or ""):
+                    if whole := "".join(joined):
+                        yield Document(whole, (file, i))
+                    joined = []
+                joined.append(text or "")
+                position = (file, i + 1)
+        if whole := "".join(joined):
+            yield Document(whole, position)
 
-    def _file_texts(self) -> Iterator[list[str | None]]:
-        from datasets import IterableDataset
+    def share(self, position: Position, text_bytes: float) -> float:
+        """About how much of the source is before `position`, from 0 to 1, if that was so much text."""
+        if self.hub is not None:
+            return position[0] / len(self._parts)
+        return min(text_bytes / max(self._expected_bytes, 1), 1.0)
 
-        # Not `load_dataset`, which reports each load over the network.
-        readers = {
-            "text": partial(IterableDataset.from_text, sample_by="document"),
-            "json": IterableDataset.from_json,
-            "parquet": IterableDataset.from_parquet,
-        }
-        for path in self.files:  # one at a time, so that an error can name the file
-            format_ = _format(path)
-            try:
-                yield from self._texts(path, partial(readers[format_], str(path)), format_)
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{path} is not UTF-8 text: {_line(error)}") from error
-            except _ColumnError:
-                raise
-            except (ValueError, TypeError, EOFError, OSError, ImportError) as error:
-                raise ValueError(f"{path} cannot be read as {format_}: {_line(error)}") from error
+    @cached_property
+    def _expected_bytes(self) -> int:
+        return sum(expected_bytes(path, self.column) for path in self.files)
 
-    def _hub_texts(self) -> Iterator[list[str | None]]:
-        from datasets import load_dataset
+    @cached_property
+    def _parts(self) -> list[on_hub.Part]:
+        if self.hub is None:
+            return [(str(path), partial(read_texts, str(path), self.column)) for path in self.files]
+        if self.url_list is not None:
+            parts = on_hub.listed_files(self.hub, self.revision, self.url_list, self.column)
+        elif self.data_files is not None:
+            parts = on_hub.matching_files(self.hub, self.revision, self.data_files, self.column)
+        else:
+            parts = on_hub.streamed_shards(self.hub, self.config, self.split, self.revision, self.column)
+        if self.file_seed is not None:
+            parts.sort(key=lambda part: checksum(self.file_seed, part[0]))
+        return parts
 
-        load = partial(load_dataset, self.hub, self.config, split=self.split, revision=self.revision)
+    def _tables(self, start: Position) -> Iterator[tuple[Position, Texts]]:
+        """The column's values in bounded lists, each with the position of its first."""
+        origin = self
         try:
-            yield from self._texts(self, partial(load, streaming=True))
-        except _ColumnError:
+            for file in range(start[0], len(self._parts)):
+                origin, read = self._parts[file]
+                row = start[1] if file == start[0] else 0
+                for texts in read(row):
+                    yield (file, row), texts
+                    row += len(texts)
+        except ColumnError:
             raise
-        except ValueError as error:  # no such configuration or split: the message lists those there are
-            raise ValueError(f"hub dataset {self}: {_line(error)}") from error
-        except Exception as error:  # whatever the HTTP libraries raise
-            raise ConnectionError(f"hub dataset {self} cannot be read: {_line(error)}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{origin} is not UTF-8 text: {_line(error)}") from error
+        except Exception as error:
+            if self.hub is None:
+                if not isinstance(error, ValueError | TypeError | EOFError | OSError | ImportError):
+                    raise
+                raise ValueError(f"{origin} cannot be read as {format_of(origin)}: {_line(error)}") from error
+            if isinstance(error, ValueError):  # no such configuration or split: the message lists those there are
+                where = "" if origin is self else f", {origin}"
+                raise ValueError(f"hub dataset {self}{where}: {_line(error)}") from error
+            raise self._unreachable(error) from error  # whatever the HTTP libraries raise
 
-    def _texts(
-        self, origin: object, load: Callable[..., "IterableDataset"], format_: str | None = None
-    ) -> Iterator[list[str | None]]:
-        from datasets.utils import logging
-
-        logging.set_verbosity(logging.CRITICAL)  # it logs what it then raises
-        column = "text" if format_ == "text" else self.column
-        try:
-            rows = load()
-        except StopIteration:  # what the json reader makes of an empty file
-            return
-        if rows.features is not None and len(rows.features) > 1:
-            self._check_column(origin, column, list(rows.features))
-            # Of parquet the other columns stay on the disk; elsewhere they are read anyway.
-            rows = load(columns=[column]) if format_ == "parquet" else rows.select_columns([column])
-        for table in rows.with_format("arrow").iter(batch_size=256):
-            self._check_column(origin, column, table.column_names)
-            type_ = str(table.schema.field(column).type)
-            if type_ not in ("string", "large_string", "string_view", "null"):
-                raise _ColumnError(f"{origin}: column {column!r} holds {type_}, not text")
-            yield table[column].to_pylist()
-
-    @staticmethod
-    def _check_column(origin: object, column: str, columns: list[str]) -> None:
-        if column not in columns:
-            raise _ColumnError(f"{origin} has no column {column!r}; its columns are: {', '.join(columns)}")
-
-
-class _ColumnError(ValueError):
-    """A message that already says which file and what to change."""
-
-
-def find_files(files: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
-    """The files that a path, glob or folder, or a list of these, stands for.
-
-    Raises:
-        FileNotFoundError: one of them stands for no file.
-        ValueError: a file of unknown format, or an empty list.
-    """
-    if isinstance(files, str | os.PathLike):
-        files = [files]
-    found = [path for entry in files for path in _find(Path(entry).expanduser())]
-    if not found:
-        raise ValueError("files is an empty list: give a file, a glob or a folder")
-    for path in found:
-        _format(path)
-    return found
-
-
-def _find(entry: Path) -> list[Path]:
-    if entry.is_file():
-        return [entry]
-    if entry.is_dir():
-        found = sorted(path for path in entry.rglob("*") if path.is_file() and _suffix(path) in FORMATS)
-        if not found:
-            raise FileNotFoundError(f"files={str(entry)!r}: no {_formats()} in this folder")
-        return found
-    found = sorted(path for path in map(Path, glob.glob(str(entry), recursive=True)) if path.is_file())
-    if not found:
-        raise FileNotFoundError(f"files={str(entry)!r}: no such file, and a glob that matches nothing")
-    return found
-
-
-def _suffix(path: Path) -> str:
-    return Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-
-
-def _format(path: Path) -> str:
-    if _suffix(path) not in FORMATS:
-        raise ValueError(f"{path}: unknown format; known are {_formats()}")
-    return FORMATS[_suffix(path)]
-
-
-def _formats() -> str:
-    return f"{' '.join(FORMATS)} (text also with {' '.join(COMPRESSIONS)})"
+    def _unreachable(self, error: Exception) -> ConnectionError:
+        return ConnectionError(f"hub dataset {self} cannot be read: {_line(error)}")
 
 
 def _line(error: BaseException) -> str:

@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from hcexp.data import corpus
 from hcexp.data.checksum import checksum
+from hcexp.data.words import WordTable, cuts_words_alike
 
 
 class TextTokenizer:
@@ -53,11 +55,25 @@ class TextTokenizer:
         return checksum(self._tokenizer.to_str(), self.eos)
 
     def encode(self, texts: list[str]) -> Iterator[np.ndarray]:
-        """The ids of each text, shape (tokens,), without any special token; threaded over the texts."""
-        # Said aloud, so that data-loader processes forked later do not each warn about it.
+        """The ids of each text, uint32, shape (tokens,), without any special token."""
+        if self._words is not None:
+            yield from map(self._words.encode, texts)
+            return
+        # Threaded over the texts. Said aloud, so that processes forked later do not each warn about it.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False):
             yield np.array(encoding.ids, dtype=np.uint32)
+
+    @cached_property
+    def _words(self) -> WordTable | None:
+        return WordTable(self._tokenizer) if cuts_words_alike(self._tokenizer) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_words"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._tokenizer.encode_special_tokens = True  # which the pickle of a tokenizer leaves out
 
     def decode(self, ids: np.ndarray | list[int]) -> str:
         """The text that the ids stand for, special tokens included."""

@@ -1,13 +1,25 @@
 """Every choice of `data` and `evaluation` builds what it says, from the command line's own spelling."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import MissingMandatoryValue
 
+from hcexp.data import TextSource
+
 CONF = Path(__file__).parents[2] / "conf"
+PUBLISHED = {
+    "c4": "allenai/c4/en/train",
+    "dolma": "allenai/dolma/urls/v1_5-sample.txt",
+    "fineweb_edu": "HuggingFaceFW/fineweb-edu/sample/100BT/*",
+    "olmoe_mix": "allenai/OLMoE-mix-0924/data/*/*",
+    "wikitext": "Salesforce/wikitext/wikitext-103-raw-v1/train",
+}
 
 
 @pytest.fixture
@@ -29,7 +41,8 @@ def build(tmp_path):
 
 def test_every_file_is_tried_below():
     names = {path.stem for group in ("data", "evaluation") for path in (CONF / group).glob("*.yaml")}
-    assert names == {"corpus", "local", "hub", "c4", "embedded"}
+    elsewhere = {"v2", "v3"}  # tests/evaluation/test_token_suite.py
+    assert names - elsewhere == {"corpus", "local", "hub", "mixture", "embedded", *PUBLISHED}
 
 
 def test_the_shipped_corpus(build, tmp_path):
@@ -60,8 +73,38 @@ def test_the_tokenizer_is_checked_against_the_model(build):
 def test_the_hub(build):
     data = build("data", "data=hub", "data.hub=some/dataset", "data.config=en", "data.revision=abc")
     assert str(data.source) == "some/dataset/en/train"
-    data = build("data", "data=c4", "data.max_tokens=1000")
-    assert (str(data.source), data.max_tokens) == ("allenai/c4/en/train", 1000)
+    more = ["+data.data_files=[a,b]", "+data.file_seed=3"]
+    data = build("data", "data=hub", "data.hub=some/dataset", *more)
+    assert (data.source.data_files, data.source.file_seed) == (["a", "b"], 3)
+
+
+@pytest.mark.parametrize(("name", "source"), PUBLISHED.items())
+def test_published_corpora_are_pinned_and_say_their_licence(build, name, source):
+    data = build("data", f"data={name}", "data.max_tokens=1000")
+    assert (str(data.source), data.max_tokens) == (source, 1000)
+    assert re.fullmatch("[0-9a-f]{40}", data.source.revision)
+    assert data.source.pinned() is not None  # without asking the hub
+    assert re.search("^# .*Licence: ", (CONF / "data" / f"{name}.yaml").read_text(), re.MULTILINE)
+
+
+def test_articles_of_wikitext_are_documents(build, tmp_path):
+    rows = ["", " = Moby-Dick = \n", "", " Call me Ishmael . \n", " = = Plot = = \n", " = E = mc ² = \n", " x = y \n"]
+    source = build("data", "data=wikitext").source
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    articles = TextSource(tmp_path / "a.jsonl", document_start=source.document_start)
+    assert [document.text for document in articles.read()] == ["".join(rows[:5]), "".join(rows[5:])]
+
+
+def test_a_mixture(build, mixed_folder):
+    sources = (
+        f"{{a: {{files: {mixed_folder}/2.jsonl, weight: 1}}, b: {{files: [{mixed_folder}/4.parquet], weight: 2.5}}}}"
+    )
+    data = build("data", "data=mixture", f"data.mixture={sources}", "data.sequence_length=2")
+    assert data.source.weights == {"a": 1.0, "b": 2.5}
+    data.setup()
+    assert data.store.documents == 4 and set(data.store.sources) == {"a", "b"}
+    with pytest.raises(InstantiationException, match="data.mixture goes without files and hub"):
+        build("data", "data=mixture", f"data.mixture={sources}", "+data.hub=some/dataset")
 
 
 def test_the_shipped_sets(build):
@@ -85,6 +128,7 @@ def test_named_sets(build, mixed_folder):
     [
         ("data", "local", "files"),
         ("data", "hub", "hub"),
+        ("data", "mixture", "mixture"),
         ("evaluation", "local", "files"),
     ],
 )

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import time
@@ -5,9 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from hcexp.data import TextSource, TextTokenizer, fingerprint, prepare
+from hcexp.data import Mixture, TextSource, TextTokenizer, encode, fingerprint, prepare
+from hcexp.data.journal import JOURNAL
 from hcexp.data.pieces import pieces
-from hcexp.data.shards import INDEX
+from hcexp.data.shards import INDEX, ShardWriter
 
 DOCUMENTS = ["one document", "naïve — 中文 🙂", "<|endoftext|> is text", "the last\n\none"]
 
@@ -98,6 +100,169 @@ def test_the_fingerprint_changes_with_all_that_changes_the_stream(source, tokeni
     assert fingerprint(source, tokenizer) in prints
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_processes_does_not_matter(source, tokenizer, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(encode, "BATCH_PIECES", 1)
+    mixture = Mixture({"a": {"files": source.files[:2], "weight": 1}, "b": {"files": source.files[2:], "weight": 2}})
+    for one, max_tokens in ((source, None), (mixture, 20)):
+        stores = [
+            prepare(one, tokenizer, tmp_path / str(n), max_tokens=max_tokens, workers=n, progress=False)
+            for n in (0, workers)
+        ]
+        indices = [(store.folder / INDEX).read_text() for store in stores]
+        assert stores[0][:].tolist() == stores[1][:].tolist() and indices[0] == indices[1]
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Makes reading stop after so many documents; what was read until then is written, and noted in the journal."""
+    monkeypatch.setattr(encode, "BATCH_PIECES", 1)
+    read = TextSource.read
+    left = None
+
+    def stopped(self, start=(0, 0)):
+        nonlocal left
+        for document in read(self, start):
+            if left == 0:
+                raise KeyboardInterrupt
+            left = left and left - 1
+            yield document
+
+    monkeypatch.setattr(TextSource, "read", stopped)
+
+    def stop_after(documents: int | None) -> None:
+        nonlocal left
+        left = documents
+
+    return stop_after
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_stopped_again_and_again(source, tokenizer, tmp_path, stop_after, step, several):
+    if several:
+        lines = {
+            name: [f'{{"text": "{name} {i}{" x" * length}"}}' for i in range(7)]
+            for name, length in {"a": 9, "b": 0, "c": 4}.items()
+        }
+        for name in lines:
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(lines[name]))
+        source = Mixture({name: {"files": tmp_path / f"{name}.jsonl", "weight": i} for i, name in enumerate("cab", 1)})
+    whole = prepare(source, tokenizer, tmp_path / "whole", max_tokens=200, shard_tokens=7, progress=False)
+    stops = 0
+    for _ in range(30):
+        stop_after(step)
+        try:
+            store = prepare(
+                source, tokenizer, tmp_path / "cache", max_tokens=200, shard_tokens=7, save_every=0, progress=False
+            )
+            break
+        except KeyboardInterrupt:
+            stops += 1
+        # What was written after the journal, and had no time to be noted in it.
+        (folder,) = (tmp_path / "cache").glob("*.unfinished")
+        last = max(folder.glob("*.bin"))
+        last.write_bytes(last.read_bytes() + b"lost")
+        (folder / "tokens-99999.bin").write_bytes(b"lost")
+    assert stops >= (whole.documents - 1) // step
+    assert store[:].tolist() == whole[:].tolist()
+    assert (store.folder / INDEX).read_text() == (whole.folder / INDEX).read_text()
+    assert sorted(path.name for path in store.folder.iterdir()) == sorted(path.name for path in whole.folder.iterdir())
+
+
+def test_it_says_that_it_goes_on(source, tokenizer, tmp_path, stop_after, capfd, stream):
+    stop_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, tokenizer, tmp_path / "cache", save_every=0)
+    assert (next((tmp_path / "cache").glob("*.unfinished")) / JOURNAL).is_file()
+    capfd.readouterr()
+    stop_after(None)
+    assert prepare(source, tokenizer, tmp_path / "cache")[:].tolist() == stream
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2 and lines[0].endswith(": goes on after 0.0 MB") and "4 documents" in lines[1]
+
+
+@pytest.mark.parametrize("damage", ["shorter shard", "no journal", "half a journal", "other shards"])
+def test_what_cannot_be_gone_on_with_is_begun_anew(source, tokenizer, tmp_path, stop_after, stream, damage):
+    stop_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, tokenizer, tmp_path / "cache", save_every=0, shard_tokens=5, progress=False)
+    (folder,) = (tmp_path / "cache").glob("*.unfinished")
+    if damage == "shorter shard":
+        (folder / "tokens-00000.bin").write_bytes(b"1")
+    elif damage == "no journal":
+        (folder / JOURNAL).unlink()
+    elif damage == "half a journal":
+        (folder / JOURNAL).write_text((folder / JOURNAL).read_text()[:50])
+    stop_after(None)
+    shard_tokens = 6 if damage == "other shards" else 5
+    store = prepare(source, tokenizer, tmp_path / "cache", shard_tokens=shard_tokens, progress=False)
+    assert store[:].tolist() == stream
+
+
+def test_killed_when_only_the_name_was_missing(source, tokenizer, tmp_path, stream, monkeypatch):
+    store = prepare(source, tokenizer, tmp_path / "cache", progress=False)
+    for has_journal in (True, False):
+        unfinished = store.folder.with_suffix(".unfinished")
+        store.folder.rename(unfinished)
+        if has_journal:
+            (unfinished / JOURNAL).write_text("{}")
+        monkeypatch.setattr(TextTokenizer, "encode", None)  # it is not asked
+        assert prepare(source, tokenizer, tmp_path / "cache", progress=False)[:].tolist() == stream
+        assert sorted(path.name for path in store.folder.iterdir()) == [INDEX, "tokens-00000.bin"]
+
+
+def test_stopped_when_only_the_name_was_missing(source, tokenizer, tmp_path, stream, monkeypatch):
+    replace = os.replace
+
+    def stopped(old, new):
+        if os.path.isdir(old):
+            raise KeyboardInterrupt
+        replace(old, new)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stopped)
+        prepare(source, tokenizer, tmp_path / "cache", progress=False)
+    monkeypatch.setattr(TextTokenizer, "encode", None)
+    assert prepare(source, tokenizer, tmp_path / "cache", progress=False)[:].tolist() == stream
+
+
+def test_a_full_disk_is_one_line_and_then_it_goes_on(source, tokenizer, tmp_path, monkeypatch, stream):
+    monkeypatch.setattr(encode, "BATCH_PIECES", 1)
+    append = ShardWriter.append
+
+    def full(self, ids):
+        if self.tokens > 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(self, ids)
+
+    monkeypatch.setattr(ShardWriter, "append", full)
+    cache = tmp_path / "cache"
+    with pytest.raises(OSError, match=f"^there is no room left for tokens in {cache}: make room, and .* goes on$"):
+        prepare(source, tokenizer, cache, save_every=0, progress=False)
+    assert list(cache.glob(f"*.unfinished/{JOURNAL}"))
+    monkeypatch.undo()
+    assert prepare(source, tokenizer, cache, progress=False)[:].tolist() == stream
+
+
+class Plain:
+    """A source that cannot be read from its middle."""
+
+    checksum = "plain"
+
+    def __str__(self):
+        return "plain"
+
+    def documents(self):
+        yield DOCUMENTS[:3]
+        yield DOCUMENTS[3:]
+
+
+def test_a_source_that_has_no_positions(tokenizer, tmp_path, stream):
+    store = prepare(Plain(), tokenizer, tmp_path / "cache", save_every=0, progress=False)
+    assert store[:].tolist() == stream and store.documents == 4
+
+
 def test_what_a_killed_process_left_is_replaced(source, tokenizer, tmp_path, stream):
     cache = tmp_path / "cache"
     folder = prepare(source, tokenizer, cache, progress=False).folder
@@ -140,20 +305,20 @@ def test_the_progress_is_one_plain_line_without_a_terminal(source, tokenizer, tm
 
 def prepare_slowly(source, tokenizer, folder, barrier, results):
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a forked process has none of the tokenizer's threads
-    documents = source.documents
+    read = source.read
 
-    def recorded():
+    def recorded(start):
         with (folder / "read").open("a") as file:
             file.write("once ")
-        time.sleep(0.2)  # long enough for the other process to arrive
-        yield from documents()
+        time.sleep(0.5)  # long enough for the other process to arrive
+        yield from read(start)
 
-    source.documents = recorded
+    source.read = recorded
     barrier.wait(timeout=20)
-    results.put(prepare(source, tokenizer, folder / "cache", progress=False)[:].tolist())
+    results.put(prepare(source, tokenizer, folder / "cache")[:].tolist())
 
 
-def test_two_processes_make_one_store(source, tokenizer, tmp_path, stream):
+def test_two_processes_make_one_store(source, tokenizer, tmp_path, stream, capfd):
     fork = multiprocessing.get_context("fork")
     barrier, results = fork.Barrier(2), fork.Queue()
     arguments = (source, tokenizer, tmp_path, barrier, results)
@@ -162,3 +327,5 @@ def test_two_processes_make_one_store(source, tokenizer, tmp_path, stream):
         process.start()
     assert [results.get(timeout=20) for _ in both] == [stream, stream]
     assert (tmp_path / "read").read_text() == "once "
+    waiting, made = sorted(capfd.readouterr().err.splitlines(), key=lambda line: "waiting" not in line)
+    assert waiting.endswith("another process is at them, waiting for it") and "4 documents" in made

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from hcexp.data.shards import INDEX, ShardWriter, TokenStore
+from hcexp.data.shards import INDEX, ShardWriter, TokenStore, write_json
 
 
 @pytest.mark.parametrize("shard_tokens", [1, 7, 50, 1000])
@@ -108,3 +108,42 @@ def test_the_index_tells_what_is_inside(counting_store):
 def test_shards_of_no_token(tmp_path):
     with pytest.raises(ValueError, match="shard_tokens=0: allowed is at least 1"):
         ShardWriter(tmp_path / "store", 100, shard_tokens=0)
+
+
+@pytest.mark.parametrize("shard_tokens", [4, 7, 100])
+@pytest.mark.parametrize("written", [0, 3, 7, 8, 14, 20])
+def test_another_writer_goes_on_from_what_was_flushed(tmp_path, shard_tokens, written):
+    def close(writer):
+        writer.close(documents=1, bytes=1, eos_id=0)
+        return (writer.folder / INDEX).read_text(), [path.read_bytes() for path in sorted(writer.folder.glob("*.bin"))]
+
+    whole = ShardWriter(tmp_path / "whole", 100, shard_tokens)
+    whole.append(np.arange(30))
+    first = ShardWriter(tmp_path / "store", 100, shard_tokens)
+    first.append(np.arange(written))
+    shards = first.flush()
+    first.append(np.arange(50, 60))  # and killed
+    first._file and first._file.flush()
+    second = ShardWriter(tmp_path / "store", 100, shard_tokens, json.loads(json.dumps(shards)))
+    assert second.tokens == written
+    second.append(np.arange(written, 30))
+    assert close(second) == close(whole)
+
+
+def test_shards_that_were_lost_cannot_be_gone_on_with(tmp_path):
+    first = ShardWriter(tmp_path / "store", 100, 8)
+    first.append(np.arange(12))
+    shards = first.flush()
+    damage(tmp_path / "store" / "tokens-00001.bin", "truncated")
+    with pytest.raises(ValueError, match="tokens-00001.bin is shorter than the 8 bytes"):
+        ShardWriter(tmp_path / "store", 100, 8, shards)
+    damage(tmp_path / "store" / "tokens-00000.bin", "deleted")
+    with pytest.raises(ValueError, match="tokens-00000.bin is shorter than the 16 bytes"):
+        ShardWriter(tmp_path / "store", 100, 8, shards)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}

@@ -21,6 +21,32 @@ def test_a_folder_of_every_format_in_order_without_empty_documents(mixed_folder)
     assert documents(TextSource(mixed_folder)) == MIXED
 
 
+def test_every_document_ends_where_the_next_begins(mixed_folder):
+    text_source = TextSource(mixed_folder)
+    read = list(text_source.read())
+    assert [document.text for document in read] == MIXED
+    for i, document in enumerate(read):
+        assert list(text_source.read(document.end)) == read[i + 1 :]
+
+
+def test_about_how_much_has_been_read(mixed_folder):
+    text_source = TextSource(mixed_folder)
+    assert text_source.share((0, 0), 0) == 0 and text_source.share((5, 0), 10**6) == 1
+    path = mixed_folder / "1.txt"
+    assert TextSource(path).share((0, 0), path.stat().st_size / 2) == 0.5
+
+
+def test_rows_that_make_documents(tmp_path):
+    rows = ["no title\n", "# A\n", "a\n", "", "# B\n", "# C\n", "c"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    text_source = TextSource(tmp_path, document_start="# ")
+    read = list(text_source.read())
+    assert [document.text for document in read] == ["no title\n", "# A\na\n", "# B\n", "# C\nc"]
+    for i, document in enumerate(read):
+        assert list(text_source.read(document.end)) == read[i + 1 :]
+    assert text_source.checksum != TextSource(tmp_path).checksum
+
+
 def test_local_files_need_no_network(mixed_folder, monkeypatch):
     tried = []
 
@@ -79,6 +105,18 @@ def test_the_checksum_of_a_hub_dataset_is_of_what_names_it():
     assert len({of(), *(of(**other) for other in others)}) == 5
 
 
+def test_the_checksum_of_what_was_always_there_is_what_it_always_was(tmp_path):
+    """Runs are named by it."""
+    (tmp_path / "a.txt").write_text("text")
+    assert TextSource(tmp_path).checksum == "03065d9bec9eabbde2a1075ed0499d9e9a38ee9c8f0f8cac232b6aa98ef4381f"
+    assert (
+        TextSource(hub="some/dataset", config="en").checksum
+        == "b6227cf47e08cc694c1860d23925b597dd09f5c7ad397ecc868fa855df772c58"
+    )
+    more = [{"data_files": "a"}, {"url_list": "a"}, {"file_seed": 0}, {"document_start": "a"}]
+    assert len({TextSource(hub="some/dataset", **one).checksum for one in [{}, *more]}) == 5
+
+
 def test_a_hub_dataset_is_streamed(tmp_path):
     # `datasets` takes a folder where it takes a name on the hub.
     (tmp_path / "validation.jsonl").write_text('{"body": "x", "id": 1}\n{"body": "y", "id": 2}\n')
@@ -105,6 +143,20 @@ def test_exactly_one_of_files_and_hub(arguments):
         TextSource(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"files": "a", "data_files": "b"}, "data_files='b' goes with hub=…, and files='a' are local"),
+        ({"files": "a", "file_seed": 0}, "file_seed=0 goes with hub="),
+        ({"hub": "a", "data_files": "b", "url_list": "c"}, "one of data_files='b' and url_list='c', not both"),
+        ({"hub": "a", "document_start": "("}, r"document_start='\(' is no regular expression: "),
+    ],
+)
+def test_what_does_not_go_together(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TextSource(**arguments)
+
+
 @pytest.mark.parametrize("entry", ["missing.txt", "*.jsonl", "", "none*/"])
 def test_files_that_are_not_there(tmp_path, entry):
     with pytest.raises(FileNotFoundError) as error:
@@ -126,12 +178,14 @@ def test_an_empty_list():
 def write_broken(path: Path) -> None:
     if path.suffix == ".gz":
         path.write_bytes(gzip.compress(b'{"text": "x"}\n' * 999)[:-20])
+    elif path.suffix == ".zst":
+        path.write_bytes(pa.compress(b'{"text": "x"}\n' * 999, "zstd", asbytes=True)[:-9])
     else:
         path.write_bytes({".parquet": b"PAR1 is not enough", ".jsonl": b'{"text": "x"}\n{"text":\n',
                           ".txt": b"caf\xe9"}[path.suffix])  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["b.parquet", "b.jsonl", "b.txt", "b.jsonl.gz"])
+@pytest.mark.parametrize("name", ["b.parquet", "b.jsonl", "b.txt", "b.jsonl.gz", "b.jsonl.zst"])
 def test_a_broken_file_is_named_in_one_line(tmp_path, name, capfd):
     (tmp_path / "a.txt").write_text("fine")
     write_broken(tmp_path / name)
