@@ -12,7 +12,7 @@ RATES = (1, 2, 3, 4)  # modes with an expansion rate are tried with odd and even
 OPTIONS = {
     "altup": ["residual.active=fixed", "residual.embedding=widened", "residual.per=sublayer"],
     "dhc": ["residual.tanh=false", "residual.train_wc=false", "residual.train_b=false", "residual.norm_affine=true"],
-    "shc": ["residual.train_wc=false", "residual.train_b=false"],
+    "shc": ["residual.train_wc=false", "residual.train_b=false", "residual.reduce=mean"],
 }
 
 

@@ -83,6 +83,7 @@ class LanguageModel(nn.Module):
         self.head_dim = d // heads
         self.rope_theta = rope_theta
         self.init = init
+        self.initial: Callable[[LanguageModel], None] | None = None  # puts loaded weights in the place of drawn ones
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits, (batch, seq, padded vocabulary), of the token after each of `tokens`, (batch, seq)."""
@@ -95,8 +96,14 @@ class LanguageModel(nn.Module):
         return linear(h, self.embedding.weight if self.unembedding is None else self.unembedding.weight)
 
     def reset_parameters(self, seed: int) -> None:
-        """Draw every weight anew from (seed, its name): with one seed all residual modes share their backbone."""
+        """Draw every weight anew from (seed, its name): with one seed all residual modes share their backbone.
+
+        Weights to start from, if `initial` has any, come in their place as they are: no init factor of the residual
+        mode applies to them.
+        """
         initialise(self, seed)
+        if self.initial is not None:
+            self.initial(self)
 
     def compile_blocks(self) -> None:
         """Compile in place, so that parameter names stay; one compilation serves all blocks."""

@@ -14,6 +14,8 @@ from hcexp.residual.operator import Coefficients
 from hcexp.residual.stream import NormFactory, PreNormed, ResidualStream, require_rate
 from hcexp.residual.weights import DynamicWeights, StaticWeights
 
+REDUCTIONS = ("sum", "mean")
+
 
 class HyperConnection(PreNormed):
     """Width connection `(x, H') = alphaᵀ H`, sublayer, depth connection `Ĥ_i = beta_i T(norm x) + H'_i` (Eqs. 3-5)."""
@@ -47,9 +49,10 @@ class HyperConnection(PreNormed):
 class HyperConnections(ResidualStream):
     """What static and dynamic hyper-connections share: replicate the embedding n times, sum the streams at the end.
 
-    `weights(k)` makes the weights of the connection around sublayer k, counted from 0.
+    `weights(k)` makes the weights of the connection around sublayer k, counted from 0. The streams end in their sum
+    (the paper's) or, with `reduce="mean"`, in their mean: the final norm makes them one but for its ε.
 
-    Raises ValueError unless n ≥ 1.
+    Raises ValueError unless n ≥ 1 and `reduce` is "sum" or "mean".
     """
 
     def __init__(
@@ -61,9 +64,13 @@ class HyperConnections(ResidualStream):
         n: int,
         output_init_exponent: float,
         weights: Callable[[int], StaticWeights],
+        reduce: str = "sum",
     ):
+        if reduce not in REDUCTIONS:
+            raise ValueError(f"residual.reduce={reduce} is how the streams end: choose sum or mean")
         super().__init__(d, kinds, norm)
         self.n = self.expansion_rate = require_rate(n)
+        self.reduction = reduce
         # The streams' sum has the standard deviation of pre-norm's stream if each output has 1/√n of it.
         self.output_init_factor = n**-output_init_exponent
         self.connections = nn.ModuleList(HyperConnection(weights(k), d, norm) for k in range(len(self.kinds)))
@@ -75,7 +82,7 @@ class HyperConnections(ResidualStream):
 
     def reduce(self, H: Tensor) -> Tensor:
         """(batch, seq, n, d) to (batch, seq, d)."""
-        return self.norm(H.sum(dim=-2))
+        return self.norm(H.sum(dim=-2) if self.reduction == "sum" else H.mean(dim=-2))
 
     def streams(self, H: Tensor) -> Tensor:
         return H
@@ -84,7 +91,7 @@ class HyperConnections(ResidualStream):
         return torch.ones(1, self.n)
 
     def reduce_weights(self, H: Tensor) -> Tensor:
-        return torch.ones(self.n, 1)
+        return torch.full((self.n, 1), 1.0 if self.reduction == "sum" else 1 / self.n)
 
 
 class StaticHyperConnections(HyperConnections):
@@ -95,6 +102,7 @@ class StaticHyperConnections(HyperConnections):
         train_wc: train the width connections A; otherwise they keep their initial value.
         train_b: train B, likewise.
         output_init_exponent: e in `std / n^e`, the initial standard deviation of the sublayers' output projections.
+        reduce: "sum" or "mean" of the streams, before the final norm.
     """
 
     def __init__(
@@ -107,11 +115,12 @@ class StaticHyperConnections(HyperConnections):
         train_wc: bool = True,
         train_b: bool = True,
         output_init_exponent: float = 0.5,
+        reduce: str = "sum",
     ):
         def weights(k: int) -> StaticWeights:
             return StaticWeights(n, k, train_wc=train_wc, train_b=train_b)
 
-        super().__init__(d, kinds, norm, n=n, output_init_exponent=output_init_exponent, weights=weights)
+        super().__init__(d, kinds, norm, n=n, output_init_exponent=output_init_exponent, weights=weights, reduce=reduce)
 
 
 class DynamicHyperConnections(HyperConnections):
@@ -134,6 +143,7 @@ class DynamicHyperConnections(HyperConnections):
         train_wc: bool = True,
         train_b: bool = True,
         output_init_exponent: float = 0.5,
+        reduce: str = "sum",
         norm_affine: bool = False,
         decay_scales: bool = False,
     ):
@@ -150,4 +160,4 @@ class DynamicHyperConnections(HyperConnections):
                 decay_scales=decay_scales,
             )
 
-        super().__init__(d, kinds, norm, n=n, output_init_exponent=output_init_exponent, weights=weights)
+        super().__init__(d, kinds, norm, n=n, output_init_exponent=output_init_exponent, weights=weights, reduce=reduce)

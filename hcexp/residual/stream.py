@@ -77,6 +77,7 @@ class ResidualStream(nn.Module, ABC):
     """
 
     connections: nn.ModuleList
+    plain: bool = False  # the mode is `h + T(norm h)`, which every pre-norm transformer's code runs
     output_init_factor: float = 1.0  # multiplies the standard deviation of every sublayer's output projection
     expansion_rate: int | None = None  # n of the modes that widen the plain stream n times
 
