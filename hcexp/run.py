@@ -23,11 +23,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 import hcexp
 from hcexp.callbacks import latest
+from hcexp.export import OlmoWeights
 from hcexp.tracking import public, record
 
 RESULT = "result.json"
 
-# What cannot change a run's result. Files and tokenizers count by their content, as fingerprints.
+# What cannot change a run's result. Files, tokenizers and weights count by their content, as fingerprints.
 WITHOUT_EFFECT = (
     "choices",
     "paths",
@@ -40,13 +41,23 @@ WITHOUT_EFFECT = (
     "data.tokenizer",
     "data.verify",
     "data.workers",
+    "downstream.batch_size",
+    "downstream.tasks",
     "evaluation.batch_size",
     "evaluation.files",
     "evaluation.sets",
+    "evaluation.source",
+    "init_from",
 )
 
 # Whole numbers that may be null, whichever of the two is the default.
-OPTIONAL = ("data.max_tokens", "evaluation.every", "evaluation.max_tokens")
+OPTIONAL = (
+    "data.max_tokens",
+    "downstream.documents",
+    "evaluation.documents",
+    "evaluation.every",
+    "evaluation.max_tokens",
+)
 
 
 def shipped(name: str) -> Path:
@@ -117,8 +128,10 @@ class Run:
         self.config = config
         self.overrides = list(overrides)
         self.model = build_model(config)
+        self.model.initial = OlmoWeights(config.init_from, config.model, self.model) if config.init_from else None
         self.data = instantiate(config.data)
         self.suite = instantiate(config.evaluation)
+        self.downstream = instantiate(config.downstream)
         self.identity = self._identity()
         self.trainer: L.Trainer | None = None  # of this process, once it trains
         self.directory = Path(config.paths.runs) / self.identity
@@ -133,7 +146,10 @@ class Run:
             "config": resolved,
             "data": self.data.fingerprint,
             "evaluation": self.suite.fingerprint,
+            "downstream": self.downstream.fingerprint,
         }
+        if self.model.initial:
+            content["init_from"] = self.model.initial.checksum
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def result(self) -> dict[str, Any]:
@@ -148,13 +164,18 @@ class Run:
             return {"identity": self.identity, "state": "missing", "error": None, "metrics": {}}
 
     def prepare(self) -> None:
-        """Tokenise the training text and the validation sets, unless the cache has them."""
+        """Tokenise the training text and the validation sets, unless the cache has them, and find the tasks."""
+        self.downstream.prepare(self.data.tokenizer, self.data.sequence_length)
         self.data.prepare_data()
         self.data.setup()
         self.suite.prepare(
             self.data.tokenizer, self.config.paths.cache, self.data.sequence_length, verify=self.data.verify
         )
-        self.data.validation = self.suite.dataloaders
+        self.data.validation = self._validation
+
+    def _validation(self, rank: int, world_size: int) -> list:
+        """The loaders of the validation sets, then those of the tasks: as the objective expects them."""
+        return self.suite.dataloaders(rank, world_size) + self.downstream.dataloaders(rank, world_size)
 
     def train(self) -> dict[str, Any]:
         """Train to the end and return the result; a finished run is not repeated, a broken one goes on.
@@ -272,6 +293,7 @@ class Run:
             optimizer=instantiate(config.optimizer),
             schedule=instantiate(config.schedule),
             suite=self.suite,
+            downstream=self.downstream,
             seed=config.seed,
             tokens_per_step=self.data.batch_size * self.data.sequence_length,
             compile=config.compile,

@@ -141,7 +141,7 @@ def test_the_walk_finds_such_a_question(code):
 
 def test_every_group_of_knobs_is_a_room():
     without_room = {"trainer", "scale"}
-    shared = {"optimizer": "optim", "schedule": "optim"}
+    shared = {"optimizer": "optim", "schedule": "optim", "downstream": "evaluation"}
     for group in {path.parent.name for path in shipped("conf").glob("*/*.yaml")} - without_room:
         room = shared.get(group, group)
         assert (PACKAGE / room / "__init__.py").is_file(), group

@@ -101,3 +101,14 @@ def test_the_version_and_the_command_are_the_packages(project):
 
     assert project["project"]["version"] == hcexp.__version__
     assert project["project"]["scripts"]["hcexp"] == "hcexp.cli:main"
+
+
+def test_the_set_up_installs_the_downstream_tasks_by_the_line_that_an_error_prints(project):
+    from hcexp.evaluation.tasks import INSTALL
+
+    makefile = (ROOT / "Makefile").read_text()
+    arguments = INSTALL.removeprefix("pip install ")
+    assert f"TASKS := {arguments}\n" in makefile
+    assert makefile.count("$(PIP) $(TASKS)") == makefile.count("$(PIP) -e ") == 2
+    # What it asks for could not be installed beside the project's own requirements.
+    assert "olmo-eval" not in (ROOT / "constraints.txt").read_text() + (ROOT / "pyproject.toml").read_text()

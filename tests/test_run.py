@@ -20,9 +20,12 @@ from tests.registered import MODES, residual
 CONF = shipped("conf")
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
+# Of every knob of a residual mode that is a word, another word.
+OTHER = {"sum": "mean", "alternating": "fixed", "recycled": "widened", "block": "sublayer"}
 GIVEN = {
     "data=local": ["data.files=a.txt"],
     "data=hub": ["data.hub=a/b"],
+    "data=mixture": ["data.mixture={a: {files: a.txt, weight: 1}}"],
     "evaluation=local": ["evaluation.files=a.txt"],
 }
 
@@ -61,7 +64,7 @@ def test_every_file_of_conf_composes_and_instantiates(choice, tmp_path, monkeypa
     group, name = choice.split("=")
     assert config.choices[group] == name
     build_model(config)
-    for group in ("data", "optimizer", "schedule", "evaluation", "callbacks"):
+    for group in ("data", "optimizer", "schedule", "evaluation", "downstream", "callbacks"):
         instantiate(config[group])
     if choice.startswith("tracking") and name == "none":
         instantiate(config.tracking, runs=tmp_path)
@@ -125,6 +128,18 @@ def test_identity_goes_by_the_content_of_files_not_their_place(make_run, texts, 
     assert make_run(*moved).identity != make_run().identity
 
 
+def test_identity_goes_by_the_content_of_token_files_not_their_place(minute, tmp_path):
+    own = [override for override in minute if not override.startswith("evaluation")]
+    sets = ["evaluation=v3", "~evaluation.sets", "+evaluation.sets={a: a.npy}"]
+
+    def identity(place, tokens):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "a.npy").write_bytes(bytes(tokens))
+        return Run(compose([*own, *sets, f"evaluation.source={tmp_path}/{place}"])).identity
+
+    assert identity("here", range(60)) == identity("there", range(60)) != identity("there", range(62))
+
+
 def test_identity_differs_in_whatever_can_change_a_result(make_run, tmp_path):
     changes = [
         (),
@@ -142,9 +157,6 @@ def test_identity_differs_in_whatever_can_change_a_result(make_run, tmp_path):
     assert len(set(identities)) == len(changes)
 
 
-OTHER_FORMS = {"alternating": "fixed", "recycled": "widened", "block": "sublayer"}
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_identity_differs_in_every_residual_knob(make_run, mode):
     base = make_run(f"residual={mode}")
@@ -152,10 +164,7 @@ def test_identity_differs_in_every_residual_knob(make_run, mode):
     knobs = [knob for knob in base.config.residual if not knob.startswith("_")]
     for knob in knobs:
         value = base.config.residual[knob]
-        if isinstance(value, bool):
-            other = not value
-        else:
-            other = OTHER_FORMS[value] if isinstance(value, str) else value + 1
+        other = not value if isinstance(value, bool) else OTHER[value] if isinstance(value, str) else value + 1
         identities.add(make_run(f"residual={mode}", f"residual.{knob}={other}").identity)
     assert len(identities) == 1 + len(knobs)
 
@@ -200,7 +209,7 @@ def test_metrics_have_the_agreed_names_and_bits_per_byte_follow_from_nats(make_r
     run = make_run("steps=60", "callbacks.throughput.warmup=1", "callbacks.curves.spike_warmup=5")
     metrics = run.train()["metrics"]
     sets = [f"local/{name}/{key}" for name in ("held", "mean") for key in ("loss", "perplexity", "bits_per_byte")]
-    train = "loss loss_ema99 grad_norm spikes spike_score grad_norm_spikes grad_norm_spike_score lr".split()
+    train = "tokens loss loss_ema99 grad_norm spikes spike_score grad_norm_spikes grad_norm_spike_score lr".split()
     perf = [f"perf/{name}" for name in ("tokens_per_second", "peak_memory_bytes", "train_seconds")]
     assert set(metrics) == {*sets, *(f"train/{name}" for name in train), *perf}
     (store,) = run.suite._stores

@@ -13,9 +13,11 @@ VERBS = {
     "train": "train one run",
     "sweep": "measure a table of the paper: run what is missing, then report",
     "report": "paper beside measured, from the runs there are",
+    "evaluate": "measure trained runs on validation sets and downstream tasks",
     "cost": "parameters, FLOPs and memory of residual modes; with measure=true their speed",
     "prepare": "tokenise the training text and the validation sets",
     "bench": "step times of residual modes, interleaved; the cost of logging",
+    "export": "write a run's model as a folder for Hugging Face's transformers",
     "ui": "serve MLflow's pages on this machine",
 }
 

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     quiet()
     from lightning.pytorch.utilities import rank_zero_only
 
+    from hcexp.cli.budget import quick_look
     from hcexp.run import Run, compose
 
     config = compose(chosen.overrides)
@@ -39,5 +40,8 @@ def main(arguments: Sequence[str]) -> int:
         print("this run was finished before; its result:")
     for name, value in sorted(result["metrics"].items()):
         print(f"{name:42} {value:,.4f}" if isinstance(value, float) else f"{name:42} {value:,}")
+    tasks = ["downstream"] if run.downstream.names else []
+    if look := quick_look(config, [run.suite.name, *tasks]):
+        print(f"evaluation was {look}")
     print(f"run {run.directory}" + ("  (hcexp ui shows it in MLflow)" if result.get("run_id") else ""))
     return 0

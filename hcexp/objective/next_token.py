@@ -1,6 +1,7 @@
 """Next-token prediction."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import lightning.pytorch as L
 import torch
@@ -9,13 +10,14 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from hcexp.data.loader import Batch
-from hcexp.evaluation import Suite
+from hcexp.evaluation import Downstream, Suite
+from hcexp.evaluation.buckets import TaskBatch
 from hcexp.model import LanguageModel
 from hcexp.optim import Schedule
 
 
 class NextToken(L.LightningModule):
-    """Trains a language model on cross-entropy, and measures it on every set of a validation suite.
+    """Trains a language model on cross-entropy, and measures it on every set of a validation suite and every task.
 
     Nothing is logged from the training step: callbacks read its outputs, so that a step costs no more than in a
     bare loop.
@@ -25,6 +27,7 @@ class NextToken(L.LightningModule):
         optimizer: makes the optimizer from the model.
         schedule: the learning rate's course.
         suite: the named validation sets.
+        downstream: the downstream tasks; None for none. Their loaders come after the suite's.
         seed: of the initial weights.
         tokens_per_step: tokens an optimiser step over all devices, for tokens per second.
         z_loss: weight of the mean squared log-partition (OLMoE: 1e-3).
@@ -39,6 +42,7 @@ class NextToken(L.LightningModule):
         optimizer: Callable[[nn.Module], Optimizer],
         schedule: Schedule,
         suite: Suite,
+        downstream: Downstream | None = None,
         *,
         seed: int,
         tokens_per_step: int,
@@ -52,11 +56,13 @@ class NextToken(L.LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.suite = suite
+        self.downstream = downstream or Downstream()
         self.seed = seed
         self.tokens_per_step = tokens_per_step
         self.z_loss = z_loss
         self.compile_blocks = compile
         self.losses = suite.losses()
+        self.scores = self.downstream.scores()
         self.grad_norm: Tensor | None = None  # of the last optimiser step, before clipping
         self.validation: dict[str, float] = {}  # of the last validation
         self.validated_step: int | None = None
@@ -102,17 +108,30 @@ class NextToken(L.LightningModule):
         scheduler = self.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: Batch | TaskBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if isinstance(batch, TaskBatch):
+            self._score(batch, dataloader_idx - len(self.losses))
+            return
         inputs, targets = batch
         logits = _wide(self.model(inputs)).flatten(0, 1)
         nats = cross_entropy(logits, targets.flatten(), ignore_index=-100, reduction="sum")
         self.losses[dataloader_idx].update(nats, (targets != -100).sum())
 
+    def _score(self, batch: TaskBatch, task: int) -> None:
+        # Every batch has a shape of its own: compiled blocks would be compiled anew, and at last given up.
+        with torch.compiler.set_stance("force_eager") if self.compile_blocks else nullcontext():
+            logits = self.model(batch.inputs)
+        self.scores[task].update(batch, logits)
+
     def on_validation_epoch_end(self) -> None:
-        self.validation = self.suite.results(self.losses)
         self.validated_step = self.trainer.global_step
-        for loss in self.losses:
-            loss.reset()
+        self.validation = {
+            **self.suite.results(self.losses),
+            **self.downstream.results(self.scores),
+            "train/tokens": self.validated_step * self.tokens_per_step,
+        }
+        for metric in (*self.losses, *self.scores):
+            metric.reset()
         for logger in self.loggers:
             logger.log_metrics(self.validation, step=self.validated_step)
 

@@ -6,7 +6,9 @@ There is no list to keep in step: a point's run is named by its identity, and it
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from hcexp.evaluation.kept import conditions, evaluations
 from hcexp.run import Run, compose, shareable
 from hcexp.study.sweep import Outcome, Row, Sweep
 from hcexp.tracking import history, store_uri
@@ -50,7 +52,10 @@ def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]
 
 
 def outcome(point: Point) -> Outcome:
-    """What the point's run left, with its training curve if it was tracked."""
+    """What the point's run left, with its training curve if it was tracked.
+
+    The metrics are those that it finished with and those that `hcexp evaluate` added (see `_metrics`).
+    """
     result = point.run.result()
     finished = result["state"] == "finished"
     config = point.run.config
@@ -60,9 +65,25 @@ def outcome(point: Point) -> Outcome:
         seed=point.seed,
         state=result["state"],
         directory=point.run.directory,
-        metrics=result["metrics"],
+        metrics=_metrics(point, result) if finished else {},
         error=result["error"],
         command=point.command,
         result=result,
         curve={name: history(uri, result["run_id"], name) for name in CURVES} if finished else {},
     )
+
+
+def _metrics(point: Point, result: dict[str, Any]) -> dict[str, float]:
+    """What the run finished with, and what its last checkpoint was measured on since.
+
+    Of a suite, or of the downstream tasks, the newest measurement takes the place of all that there was before, so that
+    a mean never has sets or tasks of two measurements. What was measured under other conditions than the run's own,
+    such as a quick look at a few documents, is left out.
+    """
+    metrics = dict(result["metrics"])
+    for evaluation in evaluations(point.run.directory):
+        own = conditions(result["config"], evaluation.name)
+        if (evaluation.step, evaluation.conditions) == (result["steps"], own):
+            before = {name: v for name, v in metrics.items() if not name.startswith(f"{evaluation.name}/")}
+            metrics = before | evaluation.metrics
+    return metrics

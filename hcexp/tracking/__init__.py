@@ -2,10 +2,21 @@
 record of the code, versions and hardware that made it.
 """
 
+from hcexp.tracking.afterwards import add_metrics
 from hcexp.tracking.history import history
 from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
 from hcexp.tracking.parameters import parameters
 from hcexp.tracking.record import record
 from hcexp.tracking.store import open_store, public, store_uri
 
-__all__ = ["BufferedMLFlowLogger", "NoTracking", "history", "open_store", "parameters", "public", "record", "store_uri"]
+__all__ = [
+    "BufferedMLFlowLogger",
+    "NoTracking",
+    "add_metrics",
+    "history",
+    "open_store",
+    "parameters",
+    "public",
+    "record",
+    "store_uri",
+]

@@ -123,8 +123,7 @@ class BufferedMLFlowLogger(MLFlowLogger):
         now = int(time.time() * 1000)
         step = step or 0
         for name, value in metrics.items():
-            value = float(value)
-            self._buffer.append((_allowed(name), math.nan if math.isinf(value) else value, now, step))
+            self._buffer.append(entry(name, value, now, step))
         if len(self._buffer) >= FLUSH_COUNT or time.monotonic() - self._flushed >= self._flush_seconds:
             self.flush()
 
@@ -227,6 +226,12 @@ class NoTracking(DummyLogger):
         if name.startswith("__"):  # OmegaConf, which asks whether this is a generic type, must not hear yes
             raise AttributeError(name)
         return super().__getattr__(name)
+
+
+def entry(name: str, value: float, milliseconds: int, step: int) -> tuple[str, float, int, int]:
+    """A metric as the store takes it."""
+    value = float(value)
+    return _allowed(name), math.nan if math.isinf(value) else value, milliseconds, step
 
 
 @cache

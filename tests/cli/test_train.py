@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from omegaconf import OmegaConf
 
 from hcexp.run import compose
@@ -29,3 +30,24 @@ def test_config_shows_the_configuration_and_trains_nothing(hcexp, minute, tmp_pa
     assert OmegaConf.create(out) == compose([*minute, "residual=dhc", "residual.n=7"])
     assert OmegaConf.create(out).residual.n == 7
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("knobs", "look"),
+    [
+        ("evaluation.documents=20 evaluation.max_tokens=null", "the first 20 documents a set"),
+        ("evaluation.documents=20", "the first 20 documents a set, the first 200 tokens a set"),
+        ("evaluation.documents=20 downstream.tasks=[copa]",
+         "the first 20 documents a set and task, the first 200 tokens a set"),
+        ("evaluation.max_tokens=null downstream.documents=5 downstream.tasks=[copa]",
+         "the first 5 documents a task"),
+    ],
+)  # fmt: skip
+def test_a_quick_look_is_said_to_be_one(hcexp, minute, knobs, look):
+    _, out, _ = hcexp("train", *minute, *knobs.split())
+    assert f"evaluation was a quick look: {look}\n" in out
+
+
+def test_sets_that_are_read_whole_need_no_mark(hcexp, minute):
+    _, out, _ = hcexp("train", *minute, "evaluation.max_tokens=null")
+    assert "quick look" not in out

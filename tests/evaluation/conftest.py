@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +6,20 @@ import pytest
 
 from hcexp.data import TextTokenizer, TokenStore
 from hcexp.data.shards import ShardWriter
+from tests.evaluation.serving import Server
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> TextTokenizer:
     return TextTokenizer()
+
+
+@pytest.fixture(scope="session")
+def dolma_file() -> Path:
+    """OLMo's tokenizer, which `ai2-olmo-eval` brings along."""
+    import olmo_eval
+
+    return Path(olmo_eval.__file__).parent / "tokenizers" / "allenai_gpt-neox-olmo-dolma-v1_5.json"
 
 
 @pytest.fixture
@@ -24,3 +33,12 @@ def counting_store(tmp_path: Path) -> Callable[[int], TokenStore]:
         return TokenStore(writer.folder)
 
     return make
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """An HTTP server of the folder `served`."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (tmp_path / "served").mkdir()
+    with Server(tmp_path / "served") as running:
+        yield running

@@ -54,6 +54,51 @@ def test_the_metrics_of_a_uniform_model(folder, tokenizer, tmp_path, world_size)
     assert results["local/long words/bits_per_byte"] == pytest.approx(bits)
 
 
+class Bigram(torch.nn.Module):
+    """Logits of a token are its row; in training mode they are worthless."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.rows = torch.nn.Embedding.from_pretrained(torch.randn(4096, 4096, generator=generator))
+        self.dropout = torch.nn.Dropout(1.0)
+
+    def forward(self, tokens):
+        assert not torch.is_grad_enabled()
+        return self.dropout(self.rows(tokens))
+
+
+def test_a_set_alone_scores_as_in_the_suite(folder, tokenizer, tmp_path):
+    suite, model = Suite("local", files=folder, batch_size=3), Bigram()
+    suite.prepare(tokenizer, tmp_path / "cache", sequence_length=16)
+    losses = suite.losses()
+    for loader, loss in zip(suite.dataloaders(), losses, strict=True):
+        for inputs, targets in loader:
+            nats = torch.nn.functional.cross_entropy(model.rows(inputs).mT, targets, reduction="none")
+            loss.update(nats[targets != IGNORED].sum(), (targets != IGNORED).sum())
+    watched = []
+    scored = {
+        part: suite.score(model, part, watch=lambda loader: watched.append(loader) or loader) for part in suite.parts
+    }
+    assert suite.metrics(scored) == pytest.approx(suite.results(losses), rel=1e-5)
+    assert [len(loader) for loader in watched] == [len(loader) for loader in suite.dataloaders()]
+    assert model.training and model.dropout.training
+
+
+def test_a_set_has_a_fingerprint_of_its_own(folder):
+    suites = [
+        Suite("local", files=folder),
+        Suite("local", files=folder, documents=5),
+        Suite("local", files=folder, max_tokens=5),
+    ]
+    assert len({suite.fingerprint_of(part) for suite in suites for part in suite.parts}) == 9
+    before = suites[0].fingerprint_of("c4.en")
+    (folder / "short.txt").write_text("other words")
+    changed = Suite("local", files=folder)
+    assert changed.fingerprint_of("c4.en") == before
+    assert changed.fingerprint_of("short") != suites[0].fingerprint_of("short")
+
+
 def test_the_mean_is_arithmetic_of_perplexities_too(folder, tokenizer, tmp_path):
     suite = Suite("v3", sets={"a": folder / "short.txt", "b": folder / "long words.jsonl"})
     suite.prepare(tokenizer, tmp_path / "cache", sequence_length=16)
@@ -73,6 +118,15 @@ def test_a_budget_bounds_each_set(folder, tokenizer, tmp_path):
     counted = [sum(int((targets != IGNORED).sum()) for _, targets in loader) for loader in suite.dataloaders()]
     assert max(counted) == 8  # of 9 tokens the first is not predicted
     assert counted[1] == 8
+
+
+def test_a_look_at_the_first_documents_of_each_set(folder, tokenizer, tmp_path):
+    suite = Suite("local", files=folder, documents=2)
+    suite.prepare(tokenizer, tmp_path / "cache", sequence_length=4)
+    texts = {"short": ["a few words"], "long words": ["many more — words 🙂"] * 2, "c4.en": ["compressed"]}
+    for name, loader in zip(suite.names, suite.dataloaders(), strict=True):
+        tokens = sum(len(ids) + 1 for ids in tokenizer.encode(texts[name]))
+        assert sum(int((targets != IGNORED).sum()) for _, targets in loader) == tokens
 
 
 def test_the_shipped_sets(tokenizer, tmp_path):
@@ -102,11 +156,12 @@ def test_the_fingerprint_knows_names_contents_and_budget(folder, tmp_path):
     suites = [
         Suite("local", files=folder),
         Suite("local", files=folder, max_tokens=5),
+        Suite("local", files=folder, documents=5),
         Suite("local", files=folder / "short.txt"),
         Suite("local", sets={"other": folder / "short.txt"}),
         Suite("embedded", sets="shipped"),
     ]
-    assert len({suite.fingerprint for suite in suites}) == 5
+    assert len({suite.fingerprint for suite in suites}) == 6
     same = Suite("local", files=folder, batch_size=2, every=3)
     assert same.fingerprint == suites[0].fingerprint
 
@@ -129,6 +184,7 @@ def test_loaders_need_a_prepared_suite(folder):
     [
         ({"suite": "V2"}, r"evaluation\.suite='V2': allowed are v2, v3, embedded, local"),
         ({"max_tokens": 1}, r"evaluation\.max_tokens=1: allowed is at least 2"),
+        ({"documents": 0}, r"evaluation\.documents=0: allowed is at least 1"),
         ({"batch_size": 0}, r"evaluation\.batch_size=0"),
         ({"every": 0}, r"evaluation\.every=0"),
         ({"files": None}, r"evaluation\.sets=None, evaluation\.files=None: give one"),

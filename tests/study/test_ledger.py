@@ -2,6 +2,7 @@ import shlex
 
 import pytest
 
+from hcexp.evaluation.kept import Kept, conditions
 from hcexp.run import Run, compose, shipped
 from hcexp.study import load_sweep, outcome, plan
 
@@ -71,3 +72,61 @@ def test_every_shipped_sweep_can_be_planned(name, minute):
     # Rows differ in the residual mode alone.
     for point in planned:
         assert all(override.startswith("residual") for override in point.row.overrides)
+
+
+@pytest.fixture
+def measured(points):
+    """A finished point, and a way to add what one of its checkpoints was measured on."""
+    (point,) = points({"plain": ["residual=pre_norm"]})
+    result = point.run.train()
+
+    class Benchmark:
+        parts = ("all",)
+
+        def __init__(self, name, metrics):
+            self.name, self._metrics = name, metrics
+
+        def fingerprint_of(self, part):
+            return str(self._metrics)
+
+        def score(self, model, part, *, watch=iter):
+            return {}
+
+        def metrics(self, scored):
+            return self._metrics
+
+    def add(metrics, step=6, **changed):
+        name = next(iter(metrics)).partition("/")[0]
+        benchmark = Benchmark(name, metrics)
+        kept = Kept(point.run.directory, step, str(changed))
+        kept.score(None, benchmark, "all")
+        under = {**conditions(result["config"], name), **changed}
+        kept.keep(benchmark, kept.whole(benchmark, under))
+        return outcome(point).metrics
+
+    return result["metrics"], add
+
+
+def test_what_the_last_checkpoint_was_measured_on_since_is_in_the_outcome(measured):
+    own, add = measured
+    v3 = {"v3/mean/loss": 2.5, "v3/pile/loss": 2.5}
+    assert add(v3) == own | v3
+    tasks = {"downstream/copa/accuracy": 0.5, "downstream/mean/accuracy": 0.5}
+    assert add(tasks) == own | v3 | tasks
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"documents": 20}, {"max_tokens": None}, {"max_tokens": 100}, {"precision": "bf16-mixed"}, {"step": 4}],
+    ids=str,
+)
+def test_what_was_measured_otherwise_is_not(measured, otherwise):
+    own, add = measured
+    assert add({"v3/mean/loss": 2.5}, **otherwise) == own  # the run itself reads 200 tokens a set, at step 6
+
+
+def test_a_mean_is_of_the_newest_measurement_alone(measured):
+    own, add = measured
+    add({"downstream/copa/accuracy": 0.5, "downstream/mean/accuracy": 0.5})
+    newest = {"downstream/piqa/accuracy": 0.75, "downstream/mean/accuracy": 0.75}
+    assert add(newest) == own | newest

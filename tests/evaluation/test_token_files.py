@@ -1,0 +1,191 @@
+import json
+
+import numpy as np
+import pytest
+
+from hcexp.evaluation import TokenFiles
+
+TEXTS = ["One document.", "Another — with 🙂 and\n\nmore  of it.", "The third", "A last one of seven words only."]
+
+
+@pytest.fixture
+def make(tmp_path, tokenizer):
+    """Writes texts as OLMo does: ids of uint16 without a header, EOS after each document."""
+
+    def make(path="set/val.npy", texts=TEXTS, eos=tokenizer.eos_id, last=()):
+        parts = [[*ids, eos] for ids in tokenizer.encode(texts)]
+        file = tmp_path / "source" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.array([*sum(parts, []), *last], dtype="<u2").tofile(file)
+        return file
+
+    return make
+
+
+@pytest.fixture
+def opened(tmp_path, tokenizer):
+    def opened(paths="set/val.npy", eos_ids=(tokenizer.eos_id, 4000), source=tmp_path / "source", **options):
+        return TokenFiles(source, paths, eos_ids).open(tokenizer, tmp_path / "cache", **options)
+
+    return opened
+
+
+def tokens(store):
+    return store.read(0, store.tokens).tolist()
+
+
+def test_the_stream_is_eos_and_the_file_as_it_is(make, opened, tokenizer):
+    file, store = make(), opened()
+    assert tokens(store) == [tokenizer.eos_id, *np.fromfile(file, "<u2")]
+    assert (store.documents, store.bytes, store.eos_id) == (4, sum(len(t.encode()) for t in TEXTS), tokenizer.eos_id)
+
+
+def test_it_is_the_stream_of_the_same_text(make, opened, tokenizer, tmp_path):
+    """So losses, perplexities and bits per byte are those of the text, whichever way it is given."""
+    from hcexp.evaluation import TextSet
+
+    make()
+    (tmp_path / "same.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    ours, theirs = opened(), TextSet(tmp_path / "same.jsonl").open(tokenizer, tmp_path / "cache")
+    assert tokens(ours) == tokens(theirs)
+    assert (ours.documents, ours.bytes) == (theirs.documents, theirs.bytes)
+
+
+def test_several_files_are_one_set(make, opened, tokenizer):
+    files = [make("set/a.npy", TEXTS[:2]), make("set/b.npy", TEXTS[2:])]
+    store = opened(["set/a.npy", "set/b.npy"])
+    assert tokens(store) == [tokenizer.eos_id, *np.concatenate([np.fromfile(file, "<u2") for file in files])]
+    assert (store.documents, store.bytes) == (4, sum(len(t.encode()) for t in TEXTS))
+
+
+@pytest.mark.parametrize("dtype", ["<u2", "<u4", ">u2"])
+def test_an_npy_file_with_a_header_says_its_own_type(make, opened, dtype):
+    expected = tokens(opened()) if make() else None
+    file = make()
+    np.save(file, np.fromfile(file, "<u2").astype(dtype))
+    assert tokens(opened()) == expected
+
+
+@pytest.mark.parametrize("documents", [1, 2, 3, 4, 9])
+def test_the_first_documents(make, opened, tokenizer, documents):
+    make("set/a.npy", TEXTS[:2])
+    make("set/b.npy", TEXTS[2:])
+    store = opened(["set/a.npy", "set/b.npy"], documents=documents)
+    assert tokenizer.decode(store.read(0, store.tokens)) == tokenizer.eos.join(["", *TEXTS[:documents], ""])
+    assert (store.documents, store.bytes) == (min(documents, 4), sum(len(t.encode()) for t in TEXTS[:documents]))
+
+
+@pytest.mark.parametrize("max_tokens", [2, 5, 6, 30])
+def test_the_first_tokens(make, opened, tokenizer, max_tokens):
+    file = make()
+    store = opened(max_tokens=max_tokens)
+    expected = [tokenizer.eos_id, *np.fromfile(file, "<u2")][:max_tokens]
+    assert tokens(store) == expected
+    text = tokenizer.decode([i for i in expected if i != tokenizer.eos_id])
+    assert store.bytes == len(text.encode())
+
+
+def test_the_end_of_a_document_may_have_another_id(make, opened, tokenizer):
+    """What the file's last token says it is; the tokens stay as they are."""
+    file = make(eos=4000)
+    store = opened()
+    assert tokens(store) == [tokenizer.eos_id, *np.fromfile(file, "<u2")]
+    assert (store.documents, store.bytes) == (4, sum(len(t.encode()) for t in TEXTS))
+    assert opened(documents=2).documents == 2
+
+
+def test_a_file_that_does_not_end_a_document(make, opened, tokenizer):
+    file = make(last=[17])
+    assert tokens(opened()) == [tokenizer.eos_id, *np.fromfile(file, "<u2"), tokenizer.eos_id]
+    with pytest.raises(ValueError, match=r"ends with the id 17, which is none of evaluation\.eos_ids=\[0, 4000\]"):
+        opened(documents=2)
+
+
+def test_an_id_that_the_tokenizer_has_not(make, opened, tmp_path):
+    file = make(last=[4096, 0])
+    with pytest.raises(ValueError, match=rf"{file} has the id 4096, and the tokenizer .* ends at 4095"):
+        opened()
+    assert not list((tmp_path / "cache").glob("*/")), "what is unfinished is removed"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "has 0 bytes: a file of uint16 ids has an even number"),
+        (b"abc", "has 3 bytes"),
+        (b"\x00\x00" * 9, "no text, 9 documents"),
+        (b"\x93NUMPY broken", "is a damaged .npy file"),
+    ],
+)
+def test_a_file_that_is_no_token_file(make, opened, content, message):
+    make().write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        opened()
+
+
+@pytest.mark.parametrize("array", [np.zeros(4), np.zeros((2, 2), "<u2"), np.zeros(0, "<u2"), np.array([None])])
+def test_an_npy_file_of_something_else(make, opened, array):
+    np.save(make(), array, allow_pickle=True)
+    with pytest.raises(ValueError, match="allowed are unsigned ids in one row|damaged"):
+        opened()
+
+
+def test_a_store_is_made_once(make, opened, monkeypatch):
+    make()
+    folder = opened().folder
+    monkeypatch.setattr(TokenFiles, "_write", None)
+    assert opened().folder == folder
+    with pytest.raises(TypeError):
+        opened(documents=1)
+
+
+def test_a_changed_file_is_another_set(make, opened, tmp_path, tokenizer):
+    make()
+    before = opened()
+    checksum = TokenFiles(tmp_path / "source", "set/val.npy", [0]).checksum
+    make(texts=TEXTS[:3])
+    assert opened().folder != before.folder
+    assert TokenFiles(tmp_path / "source", "set/val.npy", [0]).checksum != checksum
+
+
+def test_an_address(server, make, opened, tmp_path, tokenizer):
+    file = make()
+    (tmp_path / "source").rename(server.folder / "mirror")
+    local = opened(source=server.folder / "mirror")
+    published = opened(source=f"{server.url}/mirror/")
+    assert published.folder == local.folder  # by content
+    kept = tmp_path / "cache/downloads" / server.url[7:].replace(":", "_") / "mirror/set/val.npy"
+    assert kept.read_bytes() == (server.folder / "mirror/set/val.npy").read_bytes() and not file.exists()
+    opened(source=f"{server.url}/mirror", documents=1)
+    assert len(server.requests) == 1
+
+
+def test_the_identity_of_published_files_needs_no_network():
+    checksums = {
+        TokenFiles(source, paths, [0]).checksum
+        for source in ("https://one.example", "http://two.example/mirror")
+        for paths in ("a/val.npy", ["a/val.npy"])
+    }
+    assert len(checksums) == 1 and TokenFiles("https://one.example", "b/val.npy", [0]).checksum not in checksums
+
+
+def test_what_to_do_without_a_network(server, opened):
+    with pytest.raises(ConnectionError, match=r"answers 404 .*; without a network, give evaluation\.source=… a folder"):
+        opened(source=server.url)
+
+
+@pytest.mark.parametrize(
+    ("source", "paths", "error", "message"),
+    [
+        ("s3://bucket", "a", ValueError, r"evaluation\.source='s3://bucket': allowed are a folder, https://…"),
+        ("https://me:secret@host", "a", ValueError, r"evaluation\.source must not hold a user or password"),
+        ("https://host", "../a", ValueError, r"evaluation\.sets: \.\./a is not below evaluation\.source"),
+        ("https://host", "/a", ValueError, "is not below"),
+        ("https://host", [], ValueError, "a set has no files"),
+        ("nowhere", "a", FileNotFoundError, r"evaluation\.source='nowhere': there is no file nowhere/a"),
+    ],
+)
+def test_sources_that_are_not_allowed(source, paths, error, message):
+    with pytest.raises(error, match=message) as raised:
+        TokenFiles(source, paths, [0])
+    assert "secret" not in str(raised.value)
