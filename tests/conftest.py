@@ -63,7 +63,8 @@ def minute(texts, tmp_path):
 @pytest.fixture
 def make_run(minute):
     """Makes a minute `Run` with more overrides."""
-    from hcexp.run import Run, compose
+    from hcexp.configuration import compose
+    from hcexp.run import Run
 
     def make(*overrides):
         arguments = [*minute, *overrides]

@@ -5,7 +5,7 @@ from functools import partial
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from hcexp.run import shipped
+from hcexp.configuration import shipped
 
 MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
 RATES = (1, 2, 3, 4)  # modes with an expansion rate are tried with odd and even ones

@@ -13,8 +13,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import hcexp.run
 from hcexp.callbacks import latest
+from hcexp.configuration import compose, shipped
 from hcexp.objective import NextToken
-from hcexp.run import Run, build_model, compose, shipped
+from hcexp.run import Run, build_model
 from tests.registered import MODES, residual
 
 CONF = shipped("conf")

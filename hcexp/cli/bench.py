@@ -51,8 +51,9 @@ def _steps(chosen: Namespace) -> None:
     from rich.table import Table
 
     from hcexp.cli.steps import Backbone, TrainingStep, device_name, measured_device
+    from hcexp.configuration import compose
     from hcexp.cost import interleave, ratio
-    from hcexp.run import compose, require_compiler
+    from hcexp.run import require_compiler
 
     if not chosen.eager:
         require_compiler()
@@ -90,7 +91,8 @@ def _logging(overrides: list[str]) -> None:
     """The share of a run's training time that callbacks and logger take."""
     from lightning.pytorch.profilers import SimpleProfiler
 
-    from hcexp.run import Run, compose
+    from hcexp.configuration import compose
+    from hcexp.run import Run
 
     with tempfile.TemporaryDirectory() as runs:
         arguments = [

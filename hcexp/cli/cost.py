@@ -53,8 +53,8 @@ def _cost(chosen: Namespace, measure: bool, arguments: Sequence[str]) -> None:
 
     from hcexp.cli.cost_rows import listed, of_sweep
     from hcexp.cli.cost_tables import Line, show_measured, show_predicted, write_csv
+    from hcexp.configuration import shareable, shipped
     from hcexp.report.predicted import predicted
-    from hcexp.run import shareable, shipped
     from hcexp.study import load_sweep
 
     sweep = load_sweep(chosen.sweep, shipped("sweeps")) if chosen.sweep else None

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from hcexp.cli.errors import nearest
-from hcexp.run import compose, shipped
+from hcexp.configuration import compose, shipped
 from hcexp.study.sweep import Sweep
 
 BASELINE = "pre_norm"

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hcexp.configuration import compose
 from hcexp.paper import printed
 from hcexp.report.measured import COLUMNS, Measured
 from hcexp.report.numbers import NOTHING, fixed, more, unit
 from hcexp.report.predicted import Predicted
-from hcexp.run import compose
 
 
 @dataclass(frozen=True)

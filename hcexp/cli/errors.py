@@ -68,7 +68,7 @@ def _letters(name: str) -> str:
 
 def _knobs(arguments: Sequence[str]) -> list[str]:
     """Every knob of the configuration that the choices among `arguments` give; of the default one if they give none."""
-    from hcexp.run import compose, shipped
+    from hcexp.configuration import compose, shipped
 
     choices = [a for a in arguments if "=" in a and (shipped("conf") / a.partition("=")[0].lstrip("+")).is_dir()]
     try:

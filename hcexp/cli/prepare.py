@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     add_overrides(options)
     chosen = parse(options, arguments)
     quiet()
-    from hcexp.run import Run, compose
+    from hcexp.configuration import compose
+    from hcexp.run import Run
 
     if chosen.workers is not None:
         chosen.overrides.append(f"data.workers={chosen.workers}")

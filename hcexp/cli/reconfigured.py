@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hcexp.run import compose
+from hcexp.configuration import compose
 
 GROUPS = ("evaluation", "downstream")
 KNOBS = ("data.tokenizer", "paths.cache", "trainer.accelerator", "trainer.precision", "tracking.uri")

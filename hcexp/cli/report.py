@@ -32,7 +32,7 @@ def planned(chosen: Namespace) -> tuple:
     """The sweep that the options name, and its points."""
     from dataclasses import replace
 
-    from hcexp.run import shipped
+    from hcexp.configuration import shipped
     from hcexp.study import load_sweep, plan
 
     for override in chosen.overrides:
@@ -48,8 +48,8 @@ def planned(chosen: Namespace) -> tuple:
 
 def report(sweep, points: list, chosen: Namespace, console) -> None:
     """Show the table and write the report's files beside the runs."""
+    from hcexp.configuration import shareable
     from hcexp.report import build, show, write
-    from hcexp.run import shareable
     from hcexp.study import outcome
 
     seeds = ",".join(map(str, sweep.seeds)) + ("," if len(sweep.seeds) == 1 else "")

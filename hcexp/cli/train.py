@@ -23,7 +23,8 @@ def main(arguments: Sequence[str]) -> int:
     from lightning.pytorch.utilities import rank_zero_only
 
     from hcexp.cli.budget import quick_look
-    from hcexp.run import Run, compose
+    from hcexp.configuration import compose
+    from hcexp.run import Run
 
     config = compose(chosen.overrides)
     if chosen.config:

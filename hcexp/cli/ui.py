@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     add_overrides(options)
     chosen = parse(options, arguments)
     quiet()
-    from hcexp.run import compose
+    from hcexp.configuration import compose
     from hcexp.tracking import open_store, public
 
     config = compose(chosen.overrides)

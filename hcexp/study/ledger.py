@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hcexp.configuration import compose, shareable
 from hcexp.evaluation.kept import conditions, evaluations
-from hcexp.run import Run, compose, shareable
+from hcexp.run import Run
 from hcexp.study.sweep import Outcome, Row, Sweep
 from hcexp.tracking import history, store_uri
 

@@ -4,7 +4,7 @@ import psutil
 import pytest
 import yaml
 
-from hcexp.run import shipped
+from hcexp.configuration import shipped
 
 # A network that is quick to build, count and train.
 SMALL = (

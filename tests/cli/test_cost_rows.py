@@ -1,7 +1,7 @@
 import pytest
 
 from hcexp.cli.cost_rows import listed, of_sweep
-from hcexp.run import shipped
+from hcexp.configuration import shipped
 from hcexp.study import load_sweep
 
 MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from hcexp.configuration import compose
 from hcexp.evaluation.kept import evaluations
-from hcexp.run import Run, compose
+from hcexp.run import Run
 from tests.conftest import MINUTE
 from tests.evaluation.test_harness import tasks  # noqa: F401
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hcexp.callbacks import latest
-from hcexp.run import Run, compose
+from hcexp.configuration import compose
+from hcexp.run import Run
 
 KNOBS = ["callbacks.checkpoint.every_n_steps=4"]
 

@@ -2,7 +2,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from hcexp.cli.reconfigured import reconfigured
-from hcexp.run import compose
+from hcexp.configuration import compose
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import csv
 
-from hcexp.run import shipped
+from hcexp.configuration import shipped
 
 
 def test_a_report_without_any_run_shows_what_was_not_measured(hcexp, minute, tmp_path):

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from hcexp.cli.steps import Backbone, TrainingStep, device_name, measured_device
+from hcexp.configuration import compose
 from hcexp.cost import peak_bytes
-from hcexp.run import compose
 
 CPU = torch.device("cpu")
 SMALL = ("model.d=32", "model.layers=2", "model.heads=2", "model.inner=32", "model.vocabulary_size=100")

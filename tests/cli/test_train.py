@@ -3,7 +3,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from hcexp.run import compose
+from hcexp.configuration import compose
 
 
 def test_a_run_is_trained_once_and_shown_again(hcexp, minute, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from hcexp.callbacks import latest
-from hcexp.run import Run, compose
+from hcexp.configuration import compose
+from hcexp.run import Run
 from hcexp.tracking import history
 
 TASKS = ["downstream.tasks=[copa,sst2]", "evaluation.documents=20"]

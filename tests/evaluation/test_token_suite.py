@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 
+from hcexp.configuration import compose
 from hcexp.data import TextTokenizer
 from hcexp.evaluation import TokenSuite, Vocabulary
 from hcexp.evaluation.windows import IGNORED
 from hcexp.paper import listing
-from hcexp.run import compose
 
 
 @pytest.fixture

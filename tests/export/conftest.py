@@ -6,10 +6,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from hcexp.configuration import compose, shipped
 from hcexp.data import TextTokenizer
 from hcexp.export import export
 from hcexp.export.network import build
-from hcexp.run import compose, shipped
 
 MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
 SIZES = {"d": 32, "layers": 2, "heads": 4, "inner": 48, "vocabulary_size": 100}

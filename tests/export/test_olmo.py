@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from hcexp.configuration import compose
 from hcexp.export.olmo import beyond_olmo, stacked_names, to_olmo
-from hcexp.run import compose
 from tests.export.conftest import MODES, Trained, sections
 
 

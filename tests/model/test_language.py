@@ -5,10 +5,11 @@ from functools import partial
 import pytest
 import torch
 
+from hcexp.configuration import compose
 from hcexp.model import LanguageModel
 from hcexp.paper import table
 from hcexp.residual import DynamicHyperConnections, StaticHyperConnections
-from hcexp.run import build_model, compose
+from hcexp.run import build_model
 from tests.registered import MODES
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from hcexp.configuration import compose
 from hcexp.report.measured import COLUMNS, FILE, Measured
-from hcexp.run import compose
 from hcexp.study.sweep import Outcome, Row, Sweep
 
 RECORD = {

@@ -1,8 +1,8 @@
 import pytest
 from omegaconf import OmegaConf
 
+from hcexp.configuration import compose
 from hcexp.report.predicted import micro_batch_of, predicted
-from hcexp.run import compose
 
 
 def test_a_recorded_configuration_costs_what_the_composed_one_does():

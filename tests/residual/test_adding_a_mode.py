@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra.errors import MissingConfigException
 
-from hcexp.run import compose
+from hcexp.configuration import compose
 from tests.residual import test_stream, test_unfolding
 from tests.residual.conftest import NORMS
 

@@ -2,8 +2,9 @@ import shlex
 
 import pytest
 
+from hcexp.configuration import compose, shipped
 from hcexp.evaluation.kept import Kept, conditions
-from hcexp.run import Run, compose, shipped
+from hcexp.run import Run
 from hcexp.study import load_sweep, outcome, plan
 
 ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}

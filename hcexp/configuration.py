@@ -1,0 +1,72 @@
+"""The configuration of a run, composed from `conf/` and a person's overrides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+import hcexp
+
+# Whole numbers that may be null, whichever of the two is the default.
+OPTIONAL = (
+    "data.max_tokens",
+    "downstream.documents",
+    "evaluation.documents",
+    "evaluation.every",
+    "evaluation.max_tokens",
+)
+
+
+def shipped(name: str) -> Path:
+    """The folder `conf` or `sweeps`: in the installed package, or beside it in a checkout."""
+    package = Path(hcexp.__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration of one run, from the defaults in `conf/` and Hydra overrides; `choices` says what was chosen.
+
+    `hydra.searchpath=[pkg://…]` adds choices of one's own. Raises Hydra's and OmegaConf's exceptions for unknown
+    choices and knobs, and ValueError for a value of the wrong kind.
+    """
+    conf = shipped("conf")
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config = hydra_compose("train", list(overrides), return_hydra_config=True)
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        chosen = [
+            o.input_line for o in parsed if (conf / o.key_or_group).is_dir() or o.key_or_group == "hydra.searchpath"
+        ]
+        defaults = hydra_compose("train", chosen)
+    for override in parsed:
+        _check_kind(config, defaults, override.key_or_group)
+    choices = {k: v for k, v in config.hydra.runtime.choices.items() if not k.startswith("hydra/")}
+    with open_dict(config):
+        del config["hydra"]
+        config.choices = choices
+        config.paths = {name: str(Path(path).expanduser()) for name, path in config.paths.items()}
+    return config
+
+
+def _check_kind(config: DictConfig, defaults: DictConfig, knob: str) -> None:
+    """Numbers and switches stay what they are by default; the Trainer's are left to Lightning."""
+    default = OmegaConf.select(defaults, knob, throw_on_missing=False)
+    value = OmegaConf.select(config, knob, throw_on_missing=False)
+    if knob in OPTIONAL:
+        if value is not None and type(value) is not int:
+            raise ValueError(f"{knob}={value} is not allowed: it must be a whole number, or null")
+        return
+    kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+    if type(default) not in kinds or knob.startswith("trainer."):
+        return
+    if type(value) is not type(default) and (type(value), type(default)) != (int, float):
+        given = "null" if value is None else value
+        raise ValueError(f"{knob}={given} is not allowed: it must be {kinds[type(default)]}, such as {default}")
+
+
+def shareable(overrides: Sequence[str]) -> list[str]:
+    """The overrides without the tracking server's address, which may hold a password and has no effect on a result."""
+    return [override for override in overrides if not override.lstrip("+").startswith("tracking.uri=")]
