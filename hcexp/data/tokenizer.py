@@ -52,7 +52,11 @@ class TextTokenizer:
     @cached_property
     def checksum(self) -> str:
         """Of the whole tokenizer: vocabulary, merges, normaliser and all, and of `eos`."""
-        return checksum(self._tokenizer.to_str(), self.eos)
+        return checksum(self.to_json(), self.eos)
+
+    def to_json(self) -> str:
+        """The tokenizer as the text of a `tokenizer.json`."""
+        return self._tokenizer.to_str()
 
     def encode(self, texts: list[str]) -> Iterator[np.ndarray]:
         """The ids of each text, uint32, shape (tokens,), without any special token."""

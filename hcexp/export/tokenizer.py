@@ -16,7 +16,7 @@ class TokenizerFiles:
     """
 
     def __init__(self, tokenizer: TextTokenizer):
-        self.json = tokenizer._tokenizer.to_str()
+        self.json = tokenizer.to_json()
         self.eos, self.eos_id = tokenizer.eos, tokenizer.eos_id
         special = {token["content"]: token["id"] for token in json.loads(self.json)["added_tokens"]}
         self.pad_id = special.get(PADDING)
