@@ -35,6 +35,7 @@ WITHOUT_EFFECT = (
     "callbacks.throughput",
     "data.cache",
     "data.files",
+    "data.mixture",
     "data.tokenizer",
     "data.verify",
     "data.workers",

@@ -16,6 +16,7 @@ from hcexp.callbacks import latest
 from hcexp.configuration import compose, shipped
 from hcexp.objective import NextToken
 from hcexp.run import Run, build_model
+from tests.conftest import MINUTE
 from tests.registered import MODES, residual
 
 CONF = shipped("conf")
@@ -168,6 +169,19 @@ def test_identity_differs_in_every_residual_knob(make_run, mode):
         other = not value if isinstance(value, bool) else OTHER[value] if isinstance(value, str) else value + 1
         identities.add(make_run(f"residual={mode}", f"residual.{knob}={other}").identity)
     assert len(identities) == 1 + len(knobs)
+
+
+def test_identity_of_a_mixture_is_in_its_texts_and_weights_but_not_in_their_place(make_run, texts, tmp_path):
+    def identity(file, weight):
+        mixture = f"data.mixture={{a: {{files: {file}, weight: {weight}}}, b: {{files: {texts}/held.txt, weight: 1}}}}"
+        overrides = [o for o in MINUTE if o != "data=local"]
+        sets = [f"evaluation.files={texts}/held.txt", f"paths.cache={texts}/cache", f"paths.runs={tmp_path}/runs"]
+        arguments = [*overrides, "data=mixture", mixture, *sets]
+        return Run(compose(arguments), arguments).identity
+
+    copy = tmp_path / "elsewhere.txt"
+    shutil.copy(texts / "train.txt", copy)
+    assert identity(texts / "train.txt", 2) == identity(copy, 2) != identity(copy, 3)
 
 
 def test_identity_differs_in_the_tokenizer_but_not_in_its_place(make_run, tmp_path):

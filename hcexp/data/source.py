@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from hcexp.data import hub as on_hub
 from hcexp.data.checksum import checksum, file_checksum
-from hcexp.data.files import COMPRESSIONS, find_files, format_of
+from hcexp.data.files import find_files, format_of
 from hcexp.data.reading import ColumnError, Texts, expected_bytes, read_texts
 
-__all__ = ["COMPRESSIONS", "Document", "Position", "TextSource", "find_files"]
+__all__ = ["Document", "Position", "TextSource", "find_files"]
 
 # A batch of documents ends at whichever comes first: it bounds the memory of what is encoded at once.
 BATCH_DOCUMENTS = 1024

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from hcexp.data import TextTokenizer, TokenStore, corpus, find_files
 from hcexp.data.checksum import checksum
-from hcexp.data.source import COMPRESSIONS
+from hcexp.data.files import COMPRESSIONS
 from hcexp.evaluation.scoring import Watch, scoring
 from hcexp.evaluation.set_loss import SetLoss
 from hcexp.evaluation.text_set import TextSet

@@ -1,7 +1,4 @@
-import os
 import pickle
-import signal
-import time
 
 import psutil
 import pytest
@@ -50,12 +47,10 @@ def test_a_killed_process_is_an_error_in_one_line(tokenizer, small_batches):
         found = encoder.encode(DOCUMENTS)
         next(found)
         (process,) = (p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline()))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
-        time.sleep(0.1)
+        process.kill()
         with pytest.raises(ChildProcessError, match="^one of the data.workers=1 processes was killed"):
-            list(found)
-            list(encoder.encode(DOCUMENTS))
+            while True:  # until it is noticed
+                list(encoder.encode(DOCUMENTS))
 
 
 def test_a_tokenizer_in_another_process_takes_special_tokens_for_text(tokenizer):
@@ -63,5 +58,4 @@ def test_a_tokenizer_in_another_process_takes_special_tokens_for_text(tokenizer)
     text = "<|endoftext|> is text"
     assert next(there.encode([text])).tolist() == next(tokenizer.encode([text])).tolist()
     assert there.checksum == TextTokenizer().checksum
-    next(tokenizer.encode(["words " * 100]))
-    assert len(pickle.dumps(tokenizer)) == len(pickle.dumps(there))  # without the table of words
+    assert "_words" in vars(there) and "_words" not in vars(pickle.loads(pickle.dumps(there)))
