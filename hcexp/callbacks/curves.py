@@ -11,6 +11,11 @@ from torch import Tensor
 from hcexp.callbacks.spikes import SpikeScore
 
 
+def average_name(ema: float) -> str:
+    """Of the moving average of the training loss with this decay: `train/loss_ema99` for 0.99."""
+    return f"train/loss_ema{f'{ema:g}'.removeprefix('0.')}"
+
+
 class Curves(L.Callback):
     """Loss and gradient norm of every optimiser step, logged every few, with no wait for the device between.
 
@@ -158,7 +163,7 @@ class Curves(L.Callback):
             return {}
         metrics = {
             "train/loss": self._sum / self._count if self._count else self._mean,
-            f"train/loss_ema{f'{self.ema:g}'.removeprefix('0.')}": self._average / (1 - self.ema**self.steps),
+            average_name(self.ema): self._average / (1 - self.ema**self.steps),
             "train/grad_norm": self._grad_norm,
             "train/lr": float(self._learning_rate),
             "train/spikes": self.loss_spikes.count,

@@ -4,6 +4,7 @@ Zhu et al., Hyper-Connections, ICLR 2025 (arXiv 2409.19606v3). Nothing in this r
 """
 
 from hcexp.paper.errata import Erratum, errata
+from hcexp.paper.parts import parts
 from hcexp.paper.tables import LOSSES, PaperTable, Printed, listing, printed, table
 
-__all__ = ["LOSSES", "Erratum", "PaperTable", "Printed", "errata", "listing", "printed", "table"]
+__all__ = ["LOSSES", "Erratum", "PaperTable", "Printed", "errata", "listing", "parts", "printed", "table"]

@@ -7,8 +7,8 @@ from hcexp.report.build import build
 from hcexp.report.contents import Measure, Report, ReportRow
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
-from hcexp.report.records import csv
+from hcexp.report.records import csv, parts_csv
 from hcexp.report.terminal import show
 from hcexp.report.write import write
 
-__all__ = ["Measure", "Report", "ReportRow", "build", "csv", "html", "markdown", "show", "write"]
+__all__ = ["Measure", "Report", "ReportRow", "build", "csv", "html", "markdown", "parts_csv", "show", "write"]

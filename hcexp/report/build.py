@@ -7,11 +7,13 @@ from pathlib import Path
 from hcexp.paper import errata, printed, table
 from hcexp.report.contents import Measure, Report, ReportRow
 from hcexp.report.costs import costs
-from hcexp.report.curves import figure
+from hcexp.report.curves import figures
+from hcexp.report.looks import looks
+from hcexp.report.parts import parts
 from hcexp.report.setup import setup, warnings
 from hcexp.report.statements import statements
 from hcexp.report.statistics import estimate, paired_difference, same_sign
-from hcexp.report.suites import MEASURES, RUN_METRICS, compared, suites
+from hcexp.report.suites import MEASURES, RUN_METRICS, benchmarks, compared, suites
 from hcexp.study.sweep import Outcome, Sweep
 
 
@@ -27,7 +29,8 @@ def build(sweep: Sweep, outcomes: Sequence[Outcome], scale: str, command: str | 
     """
     points = _points(sweep, outcomes)
     finished = [outcome for outcome in points if outcome.state == "finished"]
-    found = suites(finished)
+    found, measured = suites(finished), benchmarks(finished)
+    marks = looks(finished, measured)
     metrics = [f"{suite}/mean/{name}" for suite in found for name in MEASURES] + list(RUN_METRICS)
     values = {(row.label, name): _by_seed(finished, row.label, name) for row in sweep.rows for name in metrics}
     rows = tuple(_row(sweep, row.label, metrics, values, finished) for row in sweep.rows)
@@ -38,14 +41,16 @@ def build(sweep: Sweep, outcomes: Sequence[Outcome], scale: str, command: str | 
         errata=() if sweep.table is None else errata(sweep.table),
         suites=found,
         rows=rows,
-        setup=setup(sweep, finished, found, scale),
-        statements=statements(sweep, rows, found),
+        setup=setup(sweep, finished, measured, marks, scale),
+        statements=statements(sweep, rows, found, marks),
         warnings=warnings(finished, values),
         unfinished=tuple(outcome for outcome in points if outcome.state != "finished"),
         outcomes=tuple(points),
         command=command or _command(sweep, scale),
-        figure=figure(sweep, finished),
+        figures=figures(sweep, finished),
         costs=costs(sweep, finished),
+        looks=marks,
+        parts=parts(sweep, finished, measured),
     )
 
 

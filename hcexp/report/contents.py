@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hcexp.paper import Erratum, PaperTable
 from hcexp.report.costs import Costs
 from hcexp.report.curves import Figure
+from hcexp.report.parts import Parts
 from hcexp.report.statistics import Estimate
 from hcexp.study.sweep import Outcome, Sweep
 
@@ -45,7 +46,8 @@ class Report:
 
     `suites` are those found in the metrics' names; `setup` the named facts of the runs; `statements` what
     the numbers say, `warnings` what speaks against comparing them; `unfinished` the failed and the missing
-    points; `command` repeats the whole sweep.
+    points; `command` repeats the whole sweep. `looks` marks the suites, or downstream, that were not read whole;
+    `parts` has what each of their sets and tasks gave.
     """
 
     sweep: Sweep
@@ -60,8 +62,10 @@ class Report:
     unfinished: tuple[Outcome, ...]
     outcomes: tuple[Outcome, ...]
     command: str
-    figure: Figure
+    figures: tuple[Figure, ...]
     costs: Costs
+    looks: dict[str, str]
+    parts: tuple[Parts, ...]
 
     @property
     def baseline(self) -> ReportRow:

@@ -5,16 +5,19 @@
   const svg = figure.querySelector(".plot svg");
   const list = figure.querySelector(".legend ul");
   const caption = figure.querySelector(".cursor");
-  const left = 58, right = 12, top = 10, bottom = 40;
-  let view = "loss", cursor = null, lit = null, frame = null;
+  const left = 58, right = 12, top = 10, bottom = 40, few = 30;
+  const controls = figure.querySelector(".controls");
+  const views = controls.querySelectorAll("button");
+  const choice = controls.querySelector("select");
+  let metric = data.metrics[0], view = "value", cursor = null, lit = null, frame = null;
   figure.hidden = false;
 
   // Colour and dash both tell the rows apart; the baseline is neutral and solid.
   let order = 0;
-  const rows = data.rows.map((row) => {
+  const rows = data.rows.map((row, at) => {
     const index = row.baseline ? null : order++;
     const dash = index === null ? "" : ["", "7 3", "2 2.5"][Math.floor(index / 4) % 3];
-    return { ...row, shown: true, dash, colour: index === null ? "var(--baseline)" : `var(--s${index % 8})` };
+    return { ...row, at, shown: true, dash, colour: index === null ? "var(--baseline)" : `var(--s${index % 8})` };
   });
 
   function make(parent, name, attributes, text) {
@@ -25,7 +28,8 @@
     return node;
   }
 
-  const curve = (row) => (view === "loss" ? row.mean : row.difference);
+  const curves = (row) => metric.rows[row.at];
+  const curve = (row) => (view === "value" ? curves(row).mean : curves(row).difference);
   const shown = () => rows.filter((row) => row.shown && curve(row).length);
 
   function short(x) {
@@ -37,7 +41,7 @@
   function written(y, digits) {
     const text = Math.abs(y).toFixed(digits);
     if (+text === 0) return text;
-    return (y < 0 ? "−" : view === "loss" ? "" : "+") + text;
+    return (y < 0 ? "−" : view === "value" ? "" : "+") + text;
   }
 
   function ticks(low, high, count) {
@@ -67,9 +71,9 @@
 
   function frameOf(width, height) {
     const drawn = shown();
-    const [x0, x1] = range(rows.flatMap((row) => row.mean.map((p) => p[0])), [0, 1]);
-    const start = x0 + 0.2 * (x1 - x0);
-    const ys = drawn.flatMap((row) => [curve(row), ...(view === "loss" ? row.seeds : [])])
+    const [x0, x1] = range(rows.flatMap((row) => curves(row).mean.map((p) => p[0])), [0, 1]);
+    const start = x0 + metric.skip * (x1 - x0);
+    const ys = drawn.flatMap((row) => [curve(row), ...(view === "value" ? curves(row).seeds : [])])
       .flatMap((points) => points.filter((p) => p[0] >= start).map((p) => p[1]));
     if (view === "difference") ys.push(0);
     const [low, high] = range(ys, [0, 1]);
@@ -91,7 +95,7 @@
     svg.setAttribute("height", height);
     svg.replaceChildren();
     const clip = make(make(svg, "clipPath", { id: "clip" }), "rect", {
-      x: left, y: top, width: width - left - right, height: height - top - bottom,
+      x: left - 3, y: top, width: width - left - right + 6, height: height - top - bottom,
     });
     const vertical = ticks(f.y0, f.y1, 6);
     for (const value of vertical.found) {
@@ -101,7 +105,7 @@
     }
     for (const value of ticks(f.x0, f.x1, width < 500 ? 4 : 8).found)
       make(svg, "text", { x: f.x(value), y: height - bottom + 18, "text-anchor": "middle" }, short(value));
-    make(svg, "text", { x: width - right, y: height - 4, "text-anchor": "end" }, data.axis);
+    make(svg, "text", { x: width - right, y: height - 4, "text-anchor": "end" }, metric.axis);
     make(svg, "line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom });
     if (view === "difference")
       make(svg, "line", { x1: left, x2: width - right, y1: f.y(0), y2: f.y(0), stroke: "var(--baseline)", "stroke-width": 1.8 });
@@ -114,9 +118,14 @@
         stroke: row.colour,
         "stroke-dasharray": name ? "" : row.dash,
       });
-    if (view === "loss") for (const row of f.drawn) for (const seed of row.seeds) path(seed, row, "seed");
+    if (view === "value") for (const row of f.drawn) for (const seed of curves(row).seeds) path(seed, row, "seed");
     for (const row of f.drawn) if (row !== lit) path(curve(row), row, "");
     if (lit && f.drawn.includes(lit)) path(curve(lit), lit, "");
+    // Where there are few points, the straight lines between them are no measurements.
+    for (const row of f.drawn)
+      if (curve(row).length <= few)
+        for (const p of curve(row))
+          make(lines, "circle", { class: lit && lit !== row ? "aside" : "", cx: f.x(p[0]), cy: f.y(p[1]), r: 2.4, fill: row.colour });
     make(svg, "g", { class: "pointer" });
     point();
   }
@@ -126,13 +135,14 @@
     const f = frame, pointer = svg.querySelector(".pointer");
     pointer.replaceChildren();
     const at = cursor === null ? f.x1 : Math.min(f.x1, Math.max(f.x0, cursor));
-    caption.textContent = cursor === null ? `at the end, ${short(f.x1)} ${data.axis}` : `at ${short(at)} ${data.axis}`;
+    caption.textContent = cursor === null ? `at the end, ${short(f.x1)} ${metric.axis}` : `at ${short(at)} ${metric.axis}`;
     if (cursor !== null)
       make(pointer, "line", { class: "rule", x1: f.x(at), x2: f.x(at), y1: top, y2: f.height - bottom });
     for (const row of rows) {
       const points = curve(row);
       const found = points.length ? nearest(points, at) : null;
-      row.read.textContent = found ? written(found[1], 3) : view === "loss" ? "–" : row.baseline ? "0.000" : "–";
+      row.read.textContent = found ? written(found[1], metric.digits)
+        : view === "difference" && row.baseline && curves(row).mean.length ? written(0, metric.digits) : "–";
       const y = found && f.y(found[1]);
       if (cursor !== null && found && row.shown && y >= top && y <= f.height - bottom)
         make(pointer, "circle", { cx: f.x(found[0]), cy: y, r: 3, fill: row.colour });
@@ -164,15 +174,27 @@
     list.append(item);
   }
 
-  const views = figure.querySelectorAll(".controls button");
-  for (const button of views)
-    button.addEventListener("click", () => {
-      view = button.dataset.view;
-      for (const each of views) each.setAttribute("aria-pressed", String(each === button));
-      draw();
-    });
-  // Without a baseline curve there is no difference to draw.
-  if (!rows.some((row) => row.difference.length)) figure.querySelector(".controls").hidden = true;
+  function look(at) {
+    view = at;
+    for (const each of views) each.setAttribute("aria-pressed", String(each.dataset.view === view));
+    draw();
+  }
+
+  function choose(index) {
+    metric = data.metrics[index];
+    figure.querySelector(".what").textContent = metric.caption;
+    figure.querySelector(".against").textContent = metric.axis;
+    figure.querySelector(".skip").hidden = !metric.skip;
+    svg.setAttribute("aria-label", `${metric.caption}, of every row; arrow keys move the cursor, and the list beside it gives the values`);
+    views[0].textContent = metric.unit;
+    // Without a baseline curve there is no difference to draw.
+    const compared = metric.rows.some((row) => row.difference.length);
+    for (const each of views) each.hidden = !compared;
+    look(compared ? view : "value");
+  }
+
+  for (const button of views) button.addEventListener("click", () => look(button.dataset.view));
+  choice.addEventListener("change", () => choose(choice.value));
 
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
@@ -191,5 +213,5 @@
   });
   svg.addEventListener("blur", () => { cursor = null; point(); });
   new ResizeObserver(draw).observe(svg.parentNode);
-  draw();
+  choose(choice.value); // a browser may keep the choice when it reloads the page
 })();

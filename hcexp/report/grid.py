@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hcexp.report.contents import Measure, Report, ReportRow
+from hcexp.report.looks import marked
 from hcexp.report.numbers import NOTHING, as_printed, fixed, verdict, with_interval, yes_no
 from hcexp.report.statements import PAPER_LOSS
 from hcexp.report.statistics import Estimate
-from hcexp.report.suites import ACCURACY, MEASURES, SPIKE_SCORE, SPIKES, compared, title
+from hcexp.report.suites import ACCURACY, DOWNSTREAM, MEASURES, SPIKE_SCORE, SPIKES, compared, title
 
 PAPER_COLUMNS = {
     "v2_loss": "V2 loss",
@@ -25,12 +26,19 @@ ELSEWHERE = "‡"
 
 @dataclass(frozen=True)
 class Column:
-    """`group` is paper, a suite's name, or run; `essential` columns stay where there is no room for all."""
+    """`group` is what columns stand under together; `essential` ones stay where there is no room for all.
+
+    `printed` columns are the paper's; `short` is the header where the group is written above it, if another; `look`
+    says how much was read, where that was not all.
+    """
 
     group: str
     header: str
     numeric: bool = True
     essential: bool = False
+    printed: bool = False
+    short: str = ""
+    look: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,17 +71,21 @@ def grid(report: Report) -> Grid:
 
     for name in paper_columns(report):
         header = f"paper {paper_header(name)}"
-        add(Column("paper", header, essential=name in PAPER_LOSS), lambda row, name=name: _printed(row, name))
+        column = Column("paper", header, essential=name in PAPER_LOSS, printed=True)
+        add(column, lambda row, name=name: _printed(row, name))
     for suite in report.suites:
         for key, (header, decimals) in MEASURES.items():
             metric = f"{suite}/mean/{key}"
-            column = Column(suite, f"{title(suite)} {header}", essential=key == "loss")
+            column = Column(
+                suite, f"{title(suite)} {header}", essential=key == "loss", look=report.looks.get(suite, "")
+            )
             add(column, lambda row, m=metric, d=decimals: with_interval(row.measures[m].value, d))
         _add_comparison(report, suite, add)
     add(Column("run", "seeds", essential=True), _seeds)
     add(Column("run", "spikes"), lambda row: _spikes(row.measures[SPIKES].value))
-    add(Column("run", "spike score %"), lambda row: _percent(row.measures[SPIKE_SCORE].value, 2, interval=False))
-    add(Column("run", "downstream accuracy %"), lambda row: _percent(row.measures[ACCURACY].value, 1))
+    add(Column("run", "spike score %"), lambda row: percent(row.measures[SPIKE_SCORE].value, 2, interval=False))
+    accuracy = Column("run", marked("downstream accuracy %", report.looks.get(DOWNSTREAM)))
+    add(accuracy, lambda row: percent(row.measures[ACCURACY].value, 1))
     return Grid(tuple(columns), tuple(map(tuple, cells)), _notes(report))
 
 
@@ -96,7 +108,7 @@ def _add_comparison(report: Report, suite: str, add: Callable[[Column, Callable]
             text += f" ({found.count} of {len(row.finished)} paired)"
         return Cell(text, interval=found)
 
-    add(Column(suite, f"Δ {title(suite)} loss", essential=True), difference)
+    add(Column(suite, f"Δ {title(suite)} loss", essential=True, look=report.looks.get(suite, "")), difference)
     add(Column(suite, "beyond noise", False, True), lambda row: yes_no(_beyond(row.measures[metric])))
     for column in compared(metric) if report.paper else ():
         header = f"sign as {PAPER_LOSS[column]}"
@@ -127,11 +139,12 @@ def _spikes(value: Estimate | None) -> str:
     return NOTHING if value is None else fixed(value.mean, 0 if value.count == 1 else 1)
 
 
-def _percent(share: Estimate | None, decimals: int, interval: bool = True) -> str:
+def percent(share: Estimate | None, decimals: int, signed: bool = False, interval: bool = True) -> str:
+    """A share, or a difference of shares, times 100."""
     if share is None:
         return NOTHING
     half = 100 * share.half_width if interval and share.half_width is not None else None
-    return with_interval(Estimate(100 * share.mean, half, None, share.count), decimals)
+    return with_interval(Estimate(100 * share.mean, half, None, share.count), decimals, signed)
 
 
 def _notes(report: Report) -> tuple[str, ...]:

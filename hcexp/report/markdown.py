@@ -7,6 +7,8 @@ from hcexp.report.contents import Report
 from hcexp.report.cost_grid import cost_grid
 from hcexp.report.grid import Grid, grid
 from hcexp.report.heading import subtitle
+from hcexp.report.looks import marked
+from hcexp.report.parts_grid import parts_grid, parts_title
 
 
 def markdown(report: Report) -> str:
@@ -14,6 +16,11 @@ def markdown(report: Report) -> str:
     parts = [f"# {escape(report.sweep.title)}", escape(subtitle(report))]
     parts += [f"> **Warning.** {escape(warning)}" for warning in report.warnings]
     parts += [_list(report.statements), *_table(grid(report), report)]
+    if report.parts:
+        parts.append("## Sets and tasks")
+    for each in report.parts:
+        table, notes = _table(parts_grid(report, each), report)
+        parts.append(_folded(escape(parts_title(report, each)), f"{table}\n\n{notes}"))
     if report.costs.known:
         parts += ["## Cost", *_table(cost_grid(report), report)]
     if report.unfinished:
@@ -24,7 +31,7 @@ def markdown(report: Report) -> str:
     parts += ["## To repeat it", _code(report.command)]
     commands = [outcome.command for outcome in report.outcomes if outcome.command]
     if commands:
-        parts.append(f"<details>\n<summary>Each run</summary>\n\n{_code(chr(10).join(commands))}\n\n</details>")
+        parts.append(_folded("Each run", _code("\n".join(commands))))
     return "\n\n".join(parts) + "\n"
 
 
@@ -38,11 +45,15 @@ def escape(text: str) -> str:
 def _table(content: Grid, report: Report) -> tuple[str, str]:
     """The table, and its notes."""
     sides = ["---:" if column.numeric else ":---:" for column in content.columns]
-    lines = [[escape(column.header) for column in content.columns], [":---", *sides[1:]]]
+    lines = [[escape(marked(column.header, column.look)) for column in content.columns], [":---", *sides[1:]]]
     for row, made in zip(report.rows, content.rows, strict=True):
         label, *cells = [escape(cell.text) for cell in made]
         lines.append([f"**{label}**" if row.is_baseline else label, *cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines), "<br>\n".join(map(escape, content.notes))
+
+
+def _folded(summary: str, text: str) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
 
 
 def _list(sentences: Iterable[str]) -> str:

@@ -10,8 +10,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hcexp.report.contents import Report
 from hcexp.report.cost_grid import GROUPS, cost_grid
+from hcexp.report.figure_data import figure_data
 from hcexp.report.grid import Grid, grid
 from hcexp.report.heading import subtitle
+from hcexp.report.looks import marked
+from hcexp.report.parts import Parts
+from hcexp.report.parts_grid import parts_grid, parts_title
 from hcexp.report.statistics import Estimate
 from hcexp.report.suites import title
 
@@ -22,7 +26,7 @@ MARGIN = 6.0
 def html(report: Report) -> str:
     """The page. Every text of a run is escaped; the table needs no JavaScript, the curves do."""
     names = {"paper": f"Paper, Table {report.sweep.table}", "run": "Runs"}
-    suites = {suite: f"Measured, {title(suite)} suite" for suite in report.suites}
+    suites = {suite: marked(f"Measured, {title(suite)} suite", report.looks.get(suite)) for suite in report.suites}
     return (
         _environment()
         .get_template("page.html.j2")
@@ -31,32 +35,18 @@ def html(report: Report) -> str:
             subtitle=subtitle(report),
             content=_laid_out(report, grid(report), names | suites),
             costs=_laid_out(report, cost_grid(report), GROUPS) if report.costs.known else None,
+            parts=[_parts(report, each) for each in report.parts],
             figure=figure_data(report),
             commands=[outcome for outcome in report.outcomes if outcome.command],
         )
     )
 
 
-def figure_data(report: Report) -> dict[str, Any]:
-    """The curves as JSON: values with five digits after the point, finite ones alone."""
-    return {
-        "axis": report.figure.axis,
-        "rows": [
-            {
-                "label": row.label,
-                "baseline": row.is_baseline,
-                "mean": _points(row.mean),
-                "difference": _points(row.difference),
-                "seeds": [_points(curve) for curve in row.seeds.values()] if len(row.seeds) > 1 else [],
-                "count": len(row.seeds),
-            }
-            for row in report.figure.rows
-        ],
-    }
-
-
-def _points(curve: tuple[tuple[int, float], ...]) -> list[list[float]]:
-    return [[x, round(y, 5)] for x, y in curve]
+def _parts(report: Report, parts: Parts) -> dict[str, Any]:
+    """A table of sets or tasks, each of which is a group, and its title."""
+    content = parts_grid(report, parts)
+    groups = {column.group: column.group for column in content.columns}
+    return {"title": parts_title(report, parts), "content": _laid_out(report, content, groups)}
 
 
 def _laid_out(report: Report, content: Grid, names: Mapping[str, str]) -> dict[str, Any]:

@@ -8,15 +8,26 @@ from hcexp.report.contents import Measure, Report, ReportRow
 from hcexp.report.costs import RowCost
 from hcexp.report.grid import paper_columns, paper_header
 from hcexp.report.measured import COLUMNS
+from hcexp.report.parts import Part, Parts
 from hcexp.report.statements import PAPER_LOSS
-from hcexp.report.suites import ACCURACY, MEASURES, SPIKE_SCORE, SPIKES, compared, title
+from hcexp.report.suites import ACCURACY, DOWNSTREAM, MEASURES, SPIKE_SCORE, SPIKES, compared, title
 
 RUN = {SPIKES: "spikes", SPIKE_SCORE: "spike score", ACCURACY: "downstream accuracy"}
 
 
 def csv(report: Report) -> str:
     """A header and a line a row. Shares stay shares (0 to 1); the paper's columns keep its units."""
-    lines = [dict(_cells(report, row)) for row in report.rows]
+    return _written([dict(_cells(report, row)) for row in report.rows])
+
+
+def parts_csv(report: Report) -> str:
+    """A line for every row, measure, and set or task (`mean` last) of what was evaluated; in the units of `csv`."""
+    return _written([dict(line) for parts in report.parts for line in _parts(report, parts)])
+
+
+def _written(lines: list[dict[str, object]]) -> str:
+    if not lines:
+        return ""
     text = io.StringIO()
     out = writer.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
     out.writeheader()
@@ -33,6 +44,7 @@ def _cells(report: Report, row: ReportRow) -> Iterator[tuple[str, object]]:
     yield "seeds asked", len(row.asked)
     yield "seeds finished", len(row.finished)
     for suite in report.suites:
+        yield f"{title(suite)} read", report.looks.get(suite, "whole")
         for key, (header, _) in MEASURES.items():
             metric = f"{suite}/mean/{key}"
             yield from _measure(f"{title(suite)} {header}", row.measures[metric])
@@ -40,10 +52,26 @@ def _cells(report: Report, row: ReportRow) -> Iterator[tuple[str, object]]:
                 yield f"{title(suite)} {header} sign as {PAPER_LOSS[column]}", row.measures[metric].agrees[column]
     for metric, header in RUN.items():
         yield from _measure(header, row.measures[metric])
+    yield f"{DOWNSTREAM} read", report.looks.get(DOWNSTREAM, "whole") if row.measures[ACCURACY].value else None
     yield from _cost(next(cost for cost in report.costs.rows if cost.label == row.label))
 
 
-def _measure(header: str, measure: Measure) -> Iterator[tuple[str, object]]:
+def _parts(report: Report, parts: Parts) -> Iterator[list[tuple[str, object]]]:
+    for label, row in parts.rows.items():
+        for name, part in row.items():
+            yield [
+                ("label", label),
+                ("suite", parts.benchmark),
+                ("set or task", name),
+                ("measure", parts.measure),
+                ("read", report.looks.get(parts.benchmark, "whole")),
+                ("paper", part.printed),
+                ("paper table", None if part.printed is None else parts.paper.number),
+                *_measure("value", part),
+            ]
+
+
+def _measure(header: str, measure: Measure | Part) -> Iterator[tuple[str, object]]:
     for name, estimate in ((header, measure.value), (f"{header} difference", measure.difference)):
         yield name, estimate and estimate.mean
         yield f"{name} half width", estimate and estimate.half_width

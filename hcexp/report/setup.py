@@ -1,23 +1,26 @@
 """What the runs were made with, and what speaks against comparing them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hcexp.report.looks import has, look, marked
 from hcexp.report.numbers import NOTHING
-from hcexp.report.suites import title
+from hcexp.report.suites import DOWNSTREAM, MEASURES, TASK_MEASURES, benchmarks, part_names, title
 from hcexp.study.sweep import Outcome, Sweep
 
 
-def setup(sweep: Sweep, finished: Sequence[Outcome], suites: Sequence[str], scale: str) -> tuple[tuple[str, str], ...]:
-    """Named facts, in reading order. What no run recorded is left out."""
+def setup(
+    sweep: Sweep, finished: Sequence[Outcome], measured: Sequence[str], looks: Mapping[str, str], scale: str
+) -> tuple[tuple[str, str], ...]:
+    """Named facts, in reading order. What no run recorded is left out. `looks` marks what was not read whole."""
     record = [outcome.result.get("record") or {} for outcome in finished]
     facts = [
         ("scale", scale),
         ("parameters", _range(outcome.result.get("parameters") for outcome in finished)),
         ("tokens", _range(outcome.result.get("tokens") for outcome in finished)),
         ("steps", _range(outcome.result.get("steps") for outcome in finished)),
-        ("evaluated on", ", ".join(f"{title(suite)}" for suite in suites) or NOTHING),
+        ("evaluated on", ", ".join(marked(title(name), looks.get(name)) for name in measured) or NOTHING),
         ("seeds", ", ".join(map(str, sweep.seeds))),
         ("hardware", _distinct(_hardware(each.get("hardware")) for each in record)),
         ("versions", _distinct(_pairs(each.get("versions")) for each in record)),
@@ -28,20 +31,21 @@ def setup(sweep: Sweep, finished: Sequence[Outcome], suites: Sequence[str], scal
 
 
 def warnings(finished: Sequence[Outcome], values: Mapping[tuple[str, str], Mapping[int, float]]) -> tuple[str, ...]:
-    """One sentence each: other code, other hardware, another length, values that are not finite."""
+    """One sentence each: other code, hardware, length, sets or tasks; values that are not finite."""
     said = []
     for what, key in (
-        ("different code (their code hashes differ)", lambda outcome: _record(outcome).get("code")),
-        ("different hardware", lambda outcome: _hardware(_record(outcome).get("hardware"))),
-        ("different versions", lambda outcome: _pairs(_record(outcome).get("versions"))),
-        ("different numbers of tokens", lambda outcome: outcome.result.get("tokens")),
+        ("made with different code (their code hashes differ)", lambda outcome: _record(outcome).get("code")),
+        ("made with different hardware", lambda outcome: _hardware(_record(outcome).get("hardware"))),
+        ("made with different versions", lambda outcome: _pairs(_record(outcome).get("versions"))),
+        ("made with different numbers of tokens", lambda outcome: outcome.result.get("tokens")),
+        *_measured_otherwise(finished),
     ):
         groups: dict[Any, list[str]] = {}
         for outcome in finished:
             if key(outcome):
                 groups.setdefault(key(outcome), []).append(f"{outcome.label}, seed {outcome.seed}")
         if len(groups) > 1:
-            said.append(f"Runs were made with {what}: {_groups(groups)}.")
+            said.append(f"Runs were {what}: {_groups(groups)}.")
     if any(_git_dirty(outcome) for outcome in finished):
         said.append("Some runs were made from a checkout with changes that are in no commit.")
     for (label, metric), by_seed in values.items():
@@ -49,6 +53,23 @@ def warnings(finished: Sequence[Outcome], values: Mapping[tuple[str, str], Mappi
         if broken:
             said.append(f"{label}: {metric} is not finite under seed {', '.join(broken)}: no interval, no sign.")
     return tuple(said)
+
+
+def _measured_otherwise(finished: Sequence[Outcome]) -> Iterator[tuple[str, Callable[[Outcome], Any]]]:
+    """Of every benchmark: the sets or tasks, and how much of each; a run that was not measured on it does not count."""
+    for benchmark in benchmarks(finished):
+        tasks = benchmark == DOWNSTREAM
+        measures = TASK_MEASURES if tasks else MEASURES
+
+        def names(outcome: Outcome, of: str = benchmark, measures: Iterable[str] = tuple(measures)) -> frozenset[str]:
+            return frozenset(name for measure in measures for name in part_names(outcome.metrics, of, measure))
+
+        def read(outcome: Outcome, of: str = benchmark) -> str:
+            return (look(outcome, of) or "whole") if has(outcome, of) else ""
+
+        what = "downstream tasks" if tasks else f"sets of {title(benchmark)}"
+        yield f"measured on different {what}, so that their means cannot be compared", names
+        yield f"measured on different amounts of {what}, so that their scores cannot be compared", read
 
 
 def _groups(groups: Mapping[Any, Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """What the numbers say, in sentences: the same in every format."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hcexp.paper import LOSSES
 from hcexp.report.contents import ReportRow
@@ -14,9 +14,14 @@ PAPER_LOSS = dict(zip(LOSSES, ("V2 loss", "V3 loss"), strict=True))
 TABLES_1B = (1, 2, 3, 4)
 
 
-def statements(sweep: Sweep, rows: Sequence[ReportRow], suites: Sequence[str]) -> tuple[str, ...]:
-    """In the order of reading: what may be compared, the noise, and then for each suite what was found."""
-    said = [_scope(sweep), *_seeds(sweep, rows)]
+def statements(
+    sweep: Sweep, rows: Sequence[ReportRow], suites: Sequence[str], looks: Mapping[str, str]
+) -> tuple[str, ...]:
+    """In the order of reading: what may be compared, the noise, and then for each suite what was found.
+
+    `looks` marks the suites, or downstream, that were not read whole.
+    """
+    said = [_scope(sweep), *_looks(looks), *_seeds(sweep, rows)]
     for suite in suites:
         metric = f"{suite}/mean/loss"
         name = f"{title(suite)} loss"
@@ -39,6 +44,12 @@ def _scope(sweep: Sweep) -> str:
         f"The paper's numbers {numbers}; the measured ones are this scale and this data. "
         "Compare signs and order, not values."
     )
+
+
+def _looks(looks: Mapping[str, str]) -> list[str]:
+    if not looks:
+        return []
+    return [f"A quick look: {'; '.join(f'{title(name)}: {mark}' for name, mark in looks.items())}."]
 
 
 def _seeds(sweep: Sweep, rows: Sequence[ReportRow]) -> list[str]:

@@ -12,6 +12,10 @@ NAMES = {"v2": "V2", "v3": "V3"}
 # Of `<suite>/mean/…`: what its column is called, and its decimals.
 MEASURES = {"loss": ("loss", 3), "perplexity": ("ppl", 2), "bits_per_byte": ("bits/byte", 3)}
 
+# Likewise of `downstream/<task>/…`; what is bits per byte here is that of the right answers.
+DOWNSTREAM = "downstream"
+TASK_MEASURES = {"accuracy": ("accuracy %", 1), "bits_per_byte": ("bits/byte", 3)}
+
 ACCURACY = "downstream/mean/accuracy"
 SPIKES = "train/spikes"
 SPIKE_SCORE = "train/spike_score"
@@ -23,6 +27,19 @@ def suites(finished: Iterable[Outcome]) -> tuple[str, ...]:
     parts = (name.split("/") for outcome in finished for name in outcome.metrics)
     found = {part[0] for part in parts if part[1:] == ["mean", "loss"]}
     return tuple(sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)))
+
+
+def benchmarks(finished: Iterable[Outcome]) -> tuple[str, ...]:
+    """The suites, and downstream if a task was scored."""
+    finished = tuple(finished)
+    scored = any(name.startswith(f"{DOWNSTREAM}/") for outcome in finished for name in outcome.metrics)
+    return (*suites(finished), DOWNSTREAM) if scored else suites(finished)
+
+
+def part_names(metrics: Iterable[str], benchmark: str, measure: str) -> list[str]:
+    """The sets or tasks, and perhaps `mean`, that have such a measure: the middle of `<benchmark>/<name>/<measure>`."""
+    start, end = f"{benchmark}/", f"/{measure}"
+    return [name[len(start) : -len(end)] for name in metrics if name.startswith(start) and name.endswith(end)]
 
 
 def title(suite: str) -> str:

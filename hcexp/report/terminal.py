@@ -7,6 +7,7 @@ from rich.text import Text
 from hcexp.report.contents import Report
 from hcexp.report.grid import grid
 from hcexp.report.heading import subtitle
+from hcexp.report.suites import title
 
 # What the whole table takes, and what the essential columns take with every cell on one line.
 WIDE = 190
@@ -17,7 +18,9 @@ def show(report: Report, console: Console) -> None:
     """Table, notes, statements, warnings and what is unfinished. Labels are shown as they are, not as markup."""
     content = grid(report)
     chosen = [index for index, column in enumerate(content.columns) if console.width >= WIDE or column.essential]
-    table = Table(title=Text(report.sweep.title, style="bold"), caption=Text(subtitle(report)), box=None)
+    lines = [Text(report.sweep.title, style="bold")]
+    lines += [Text(f"{title(name)}: {look}", style="yellow") for name, look in report.looks.items()]
+    table = Table(title=Text("\n").join(lines), caption=Text(subtitle(report)), box=None)
     for index in chosen:
         column = content.columns[index]
         side = "left" if index == 0 else "right" if column.numeric else "center"

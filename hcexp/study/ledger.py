@@ -4,17 +4,17 @@ There is no list to keep in step: a point's run is named by its identity, and it
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hcexp.callbacks.curves import average_name
 from hcexp.configuration import compose, shareable
+from hcexp.evaluation import SUITES
 from hcexp.evaluation.kept import conditions, evaluations
 from hcexp.run import Run
 from hcexp.study.sweep import Outcome, Row, Sweep
 from hcexp.tracking import history, store_uri
-
-CURVES = ("train/loss_ema99",)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]
 
 
 def outcome(point: Point) -> Outcome:
-    """What the point's run left, with its training curve if it was tracked.
+    """What the point's run left, with its curves if it was tracked.
 
     The metrics are those that it finished with and those that `hcexp evaluate` added (see `_metrics`).
     """
@@ -61,16 +61,18 @@ def outcome(point: Point) -> Outcome:
     finished = result["state"] == "finished"
     config = point.run.config
     uri = store_uri(config.tracking.get("uri"), config.paths.runs)
+    metrics = _metrics(point, result) if finished else {}
+    drawn = _drawn(point, result, metrics) if finished else []
     return Outcome(
         label=point.row.label,
         seed=point.seed,
         state=result["state"],
         directory=point.run.directory,
-        metrics=_metrics(point, result) if finished else {},
+        metrics=metrics,
         error=result["error"],
         command=point.command,
         result=result,
-        curve={name: history(uri, result["run_id"], name) for name in CURVES} if finished else {},
+        curve={name: history(uri, result["run_id"], name) for name in drawn},
     )
 
 
@@ -88,3 +90,17 @@ def _metrics(point: Point, result: dict[str, Any]) -> dict[str, float]:
             before = {name: v for name, v in metrics.items() if not name.startswith(f"{evaluation.name}/")}
             metrics = before | evaluation.metrics
     return metrics
+
+
+def _drawn(point: Point, result: dict[str, Any], metrics: Iterable[str]) -> list[str]:
+    """The metrics that are worth a curve: the training loss, and, if the run was evaluated more than at its end, the
+    loss of every validation set and the accuracy of every task.
+    """
+    recorded = result["config"]
+    curves = (recorded.get("callbacks") or {}).get("curves")
+    training = [average_name(curves.get("ema", 0.99))] if curves else []
+    early = any(evaluation.step != result["steps"] for evaluation in evaluations(point.run.directory))
+    if not (early or recorded["evaluation"].get("every")):
+        return training
+    starts = tuple(f"{name}/" for name in (*SUITES, "downstream"))
+    return training + [name for name in metrics if name.startswith(starts) and name.endswith(("/loss", "/accuracy"))]

@@ -33,7 +33,7 @@ def sweep():
 def finished():
     """A function: a finished outcome with a mean loss in a suite, and whatever else is given."""
 
-    def make(label, seed, loss, suite="embedded", metrics=None, record=None, curve=None, **result):
+    def make(label, seed, loss, suite="embedded", metrics=None, record=None, curve=None, curves=None, **result):
         return Outcome(
             label=label,
             seed=seed,
@@ -42,7 +42,7 @@ def finished():
             metrics={f"{suite}/mean/loss": loss, **(metrics or {})},
             command=f"hcexp train label={label} seed={seed}",
             result={"steps": 100, "tokens": 6400, "parameters": 1000, "record": record or RECORD, **result},
-            curve={"train/loss_ema99": curve} if curve else {},
+            curve={"train/loss_ema99": curve} if curve else curves or {},
         )
 
     return make
@@ -141,5 +141,33 @@ def costly(sweep, finished, configuration):
             for seed in (0, 1)
         ]
         return sweep(labels=labels, seeds=(0, 1)), outcomes
+
+    return make
+
+
+@pytest.fixture
+def evaluated(sweep, finished, configuration):
+    """A function: a sweep of two rows of the paper and one of its own under two seeds, measured on these metrics.
+
+    `metrics` maps names to the value of seed 0 of the first row; each further row has 0.25 less, each further seed 0.5
+    more. The knobs are those of the runs' configuration.
+    """
+
+    def make(metrics, *knobs, labels=("OLMo-1B", "DHC×2 W/O tanh", "mHC×4"), table=None, curves=None):
+        config = configuration(*knobs)
+        outcomes = [
+            finished(
+                label,
+                seed,
+                1.0,
+                suite=next(iter(metrics)).partition("/")[0],
+                metrics={name: value - 0.25 * index + 0.5 * seed for name, value in metrics.items()},
+                config=config,
+                curves=curves,
+            )
+            for index, label in enumerate(labels)
+            for seed in (0, 1)
+        ]
+        return sweep(labels=labels, seeds=(0, 1), table=table), outcomes
 
     return make

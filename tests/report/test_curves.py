@@ -2,7 +2,9 @@ import math
 
 import pytest
 
-from hcexp.report.curves import figure, thin
+from hcexp.report.curves import figure, figures, thin
+
+TRAINING = "train/loss_ema99"
 
 
 def test_thinning_keeps_ends_and_spikes():
@@ -29,7 +31,7 @@ def test_means_and_paired_differences(sweep, finished):
         finished("DHC×4", 0, 1.0, curve=[(0, 8.0), (10, 3.5)]),
         finished("DHC×4", 1, 1.0, curve=[(0, 9.0), (10, 4.75), (20, 1.0)]),
     ]
-    drawn = figure(sweep(seeds=(0, 1)), made)
+    drawn = figure(sweep(seeds=(0, 1)), made, TRAINING)
     baseline, row = drawn.rows
     assert (baseline.label, baseline.is_baseline, baseline.difference) == ("OLMo-1B", True, ())
     # 6400 tokens in 100 steps: 64 a step. Step 20 has one seed alone, so no mean.
@@ -42,9 +44,29 @@ def test_means_and_paired_differences(sweep, finished):
 
 def test_steps_where_tokens_are_unknown(sweep, finished):
     made = finished("OLMo-1B", 0, 1.0, curve=[(0, 8.0), (10, math.nan), (20, 4.0)], tokens=None)
-    drawn = figure(sweep(), [made])
+    drawn = figure(sweep(), [made], TRAINING)
     assert drawn.axis == "steps" and drawn.rows[0].mean == ((0, 8.0), (20, 4.0))
 
 
 def test_no_curves(sweep, finished):
-    assert figure(sweep(), [finished("OLMo-1B", 0, 1.0)]).rows == ()
+    assert figures(sweep(), [finished("OLMo-1B", 0, 1.0)]) == ()
+
+
+def test_the_training_loss_comes_first_and_means_before_their_parts(sweep, finished):
+    twice = [(10, 5.0), (20, 4.0)]
+    names = ["v3/pile/loss", "v3/mean/loss", "downstream/copa/accuracy", "downstream/mean/accuracy", "train/loss_ema9"]
+    made = finished("OLMo-1B", 0, 1.0, curves=dict.fromkeys(names, twice))
+    found = [each.metric for each in figures(sweep(), [made])]
+    assert found == ["train/loss_ema9", "v3/mean/loss", "v3/pile/loss", *reversed(names[2:4])]
+
+
+def test_what_was_evaluated_once_has_no_curve(sweep, finished):
+    one, two = [(20, 4.0)], [(10, 5.0), (20, 4.0)]
+    made = [
+        finished("OLMo-1B", 0, 1.0, curves={"v3/pile/loss": two, "v3/mean/loss": one}),
+        finished("DHC×4", 0, 1.0, curves={"v3/pile/loss": one, "train/loss_ema99": one}),
+    ]
+    training, pile = figures(sweep(), made)
+    assert training.metric == TRAINING and [row.label for row in training.rows] == ["DHC×4"]
+    assert pile.metric == "v3/pile/loss" and [row.label for row in pile.rows] == ["OLMo-1B"]
+    assert pile.rows[0].mean == ((640, 5.0), (1280, 4.0))

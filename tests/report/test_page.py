@@ -83,8 +83,9 @@ def test_the_data_parses_and_gives_the_label_back(report):
     assert "<" not in raw and ">" not in raw and "&" not in raw
     data = json.loads(raw)
     assert [row["label"] for row in data["rows"]] == [row.label for row in built.rows]
-    assert data["axis"] == "tokens" and data["rows"][0]["baseline"] is True
-    for row in data["rows"]:
+    (metric,) = data["metrics"]
+    assert metric["axis"] == "tokens" and data["rows"][0]["baseline"] is True
+    for row in metric["rows"]:
         assert all(len(curve) <= 400 for curve in (row["mean"], row["difference"], *row["seeds"]))
         assert row["mean"][0] == [0, 9.0]
 

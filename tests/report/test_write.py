@@ -1,6 +1,6 @@
 import pytest
 
-from hcexp.report import build, csv, html, markdown, write
+from hcexp.report import build, csv, html, markdown, parts_csv, write
 
 
 def test_three_files_and_nothing_else(sweep, losses, tmp_path):
@@ -12,6 +12,14 @@ def test_three_files_and_nothing_else(sweep, losses, tmp_path):
         assert sorted(folder.iterdir()) == sorted(paths)
     for path, text in zip(paths, (markdown(report), csv(report), html(report)), strict=True):
         assert path.read_text(encoding="utf-8") == text
+
+
+def test_sets_have_a_file_of_their_own_while_there_are_any(evaluated, sweep, tmp_path):
+    report = build(*evaluated({"v3/pile/loss": 3.0}), "tiny")
+    assert [path.name for path in write(report, tmp_path)][3:] == ["report-sets.csv"]
+    assert (tmp_path / "report-sets.csv").read_text(encoding="utf-8") == parts_csv(report)
+    write(build(sweep(), [], "tiny"), tmp_path)
+    assert not (tmp_path / "report-sets.csv").exists()
 
 
 def test_a_folder_that_is_a_file_is_an_error_of_the_system(sweep, tmp_path):

@@ -65,6 +65,32 @@ def test_the_curve_of_a_tracked_run_is_in_its_outcome(points, tracked, minute):
     assert curve[-1][1] == result["metrics"]["train/loss_ema99"]
 
 
+def test_the_curve_has_the_name_of_the_runs_own_moving_average(points, tracked, minute):
+    minute += [*tracked, "callbacks.curves.ema=0.9"]
+    (point,) = points({"plain": ["residual=pre_norm"]})
+    metrics = point.run.train()["metrics"]
+    (curve,) = outcome(point).curve.items()
+    assert curve[0] == "train/loss_ema9" and curve[1][-1] == (6, metrics["train/loss_ema9"])
+
+
+def test_sets_have_curves_if_they_were_evaluated_during_training(points, tracked, minute):
+    minute += [*tracked, "evaluation.every=2"]
+    (point,) = points({"plain": ["residual=pre_norm"]})
+    metrics = point.run.train()["metrics"]
+    curves = outcome(point).curve
+    assert set(curves) == {"train/loss_ema99", "local/held/loss", "local/mean/loss"}
+    assert [step for step, _ in curves["local/held/loss"]] == [2, 4, 6]
+    assert curves["local/held/loss"][-1][1] == metrics["local/held/loss"]
+
+
+def test_a_run_without_training_curves_has_none(points, tracked, minute):
+    minute.remove("callbacks.curves.every=1")
+    minute += [*tracked, "~callbacks.curves", "callbacks.throughput.every=1"]
+    (point,) = points({"plain": ["residual=pre_norm"]})
+    point.run.train()
+    assert outcome(point).curve == {}
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in shipped("sweeps").glob("*.yaml")))
 def test_every_shipped_sweep_can_be_planned(name, minute):
     sweep = load_sweep(name, shipped("sweeps"))

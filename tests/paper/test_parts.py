@@ -1,0 +1,32 @@
+from statistics import fmean
+
+import pytest
+
+from hcexp.paper import listing, parts, table
+
+SETS = {"v2": listing(13)["v2"], "v3": listing(13)["v3"]}
+STEADY = [name for name in listing(13)["downstream"] if name not in listing(13)["volatile_inferred"]]
+
+
+@pytest.mark.parametrize("suite", SETS)
+@pytest.mark.parametrize("measure", ["loss", "perplexity"])
+def test_the_sets_are_spelled_as_the_suites_have_them(suite, measure):
+    found = parts(suite, measure)
+    assert sorted(found.columns) == sorted([*SETS[suite], "mean"])
+    assert all(set(row) >= set(found.columns) for row in found.rows)
+
+
+def test_the_tasks_are_those_of_the_mean():
+    found = parts("downstream", "accuracy")
+    assert sorted(found.columns) == sorted([*STEADY, "mean"])
+    for row in found.rows:
+        assert row["mean"] == pytest.approx(fmean(row[name] for name in STEADY), abs=0.051)
+
+
+def test_exchanged_labels_are_put_right():
+    right = parts("v3", "loss").row("DHC×4 W/O tanh")
+    assert right["mean"] == table(18).row("DHC×2 W/O tanh")["avg"] != table(18).row("DHC×4 W/O tanh")["avg"]
+
+
+def test_what_the_paper_does_not_have():
+    assert parts("embedded", "loss") is parts("v2", "bits_per_byte") is parts("downstream", "loss") is None
