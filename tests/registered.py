@@ -9,10 +9,11 @@ from hcexp.configuration import shipped
 
 MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
 RATES = (1, 2, 3, 4)  # modes with an expansion rate are tried with odd and even ones
-OPTIONS = {
+# Every switch of a mode is tried the other way round; of its words, these.
+WORDS = {
     "altup": ["residual.active=fixed", "residual.embedding=widened", "residual.per=sublayer"],
-    "dhc": ["residual.tanh=false", "residual.train_wc=false", "residual.train_b=false", "residual.norm_affine=true"],
-    "shc": ["residual.train_wc=false", "residual.train_b=false", "residual.reduce=mean"],
+    "dhc": ["residual.reduce=mean"],
+    "shc": ["residual.reduce=mean"],
 }
 
 
@@ -32,7 +33,12 @@ def settings() -> list[tuple[str, ...]]:
     for mode in MODES:
         rates = [(f"residual.n={n}",) for n in RATES] if has_rate(mode) else [()]
         found += [(f"residual={mode}", *rate) for rate in rates]
-        found += [(f"residual={mode}", *rates[-2:][0], option) for option in OPTIONS.get(mode, ())]
+        switches = [
+            f"residual.{knob}={str(not value).lower()}"
+            for knob, value in residual(f"residual={mode}").keywords.items()
+            if isinstance(value, bool)
+        ]
+        found += [(f"residual={mode}", *rates[-2:][0], option) for option in (*switches, *WORDS.get(mode, ()))]
     return found
 
 

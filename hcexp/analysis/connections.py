@@ -29,13 +29,20 @@ class Trace(NamedTuple):
 
 
 @torch.no_grad()
-def trace(model: nn.Module, tokens: Tensor) -> Trace:
-    """Run the model, compiled or not, eagerly on tokens of shape (batch, seq), and keep what passes its connections."""
+def trace(model: nn.Module, tokens: Tensor, *, coefficients_alone: bool = False) -> Trace:
+    """Run the model, compiled or not, eagerly on tokens of shape (batch, seq), and keep what passes its connections.
+
+    The model has an `embedding` and a residual `stream`. With `coefficients_alone` only the last of the states,
+    inputs and outputs is kept, which at the paper's sizes are gigabytes a sequence.
+    """
     embeddings: list[Tensor] = []
     kept = Trace(torch.empty(0), [], [], [], [])
 
     def before(connection: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         state, sublayer, *context = arguments
+        if coefficients_alone:
+            for passed in (kept.states, kept.inputs, kept.outputs):
+                passed.clear()
         kept.states.append(state)
 
         def watched(x: Tensor, *context: Any) -> Tensor:
@@ -61,24 +68,24 @@ def trace(model: nn.Module, tokens: Tensor) -> Trace:
 
 
 def connection_matrices(model: nn.Module, batches: Iterable[Tensor]) -> Unfolded:
-    """C^(0) and C^(i) of the model's residual mode (Eqs. 20, 27, 29), averaged over all tokens of `batches`.
+    """C^(0) and C^(i) of the model's residual mode (Eqs. 20, 27, 29), averaged over all tokens of `batches`, float64.
 
     Args:
-        model: a network with a residual stream.
-        batches: tokens of shape (batch, seq), batches of any sizes.
+        model: a network with an `embedding` and a residual `stream`.
+        batches: tokens of shape (batch, seq), batches of any sizes; sequences are taken one by one.
 
     Raises ValueError for no tokens at all, and what the mode's `coefficients` raise.
     """
-    total, count = None, 0
-    for tokens in batches:
-        kept = trace(model, tokens)
+    total, count = (0.0, 0.0), 0
+    for tokens in (sequence for batch in batches for sequence in batch.split(1) if sequence.numel()):
+        kept = trace(model, tokens, coefficients_alone=True)
         stream = model.stream
         unfolded = unfold(stream.expand_weights(), kept.coefficients, stream.reduce_weights(kept.states[-1]))
         # A mode whose coefficients are the same for every token has matrices without token axes.
-        sums = [_mean(C, axes) * tokens.numel() for C, axes in zip(unfolded, (2, 3), strict=True)]
-        total = sums if total is None else [a + b for a, b in zip(total, sums, strict=True)]
+        means = (_mean(C.double(), axes) for C, axes in zip(unfolded, (2, 3), strict=True))
+        total = tuple(a + mean * tokens.numel() for a, mean in zip(total, means, strict=True))
         count += tokens.numel()
-    if total is None or not count:
+    if not count:
         raise ValueError("no tokens: connection matrices are averages over at least one")
     return Unfolded(*(C / count for C in total))
 

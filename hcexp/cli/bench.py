@@ -59,7 +59,6 @@ def _steps(chosen: Namespace) -> None:
         require_compiler()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    torch._dynamo.config.recompile_limit = 64  # every mode and network is one more form of the same code
     mode_knobs = [o for o in chosen.overrides if o.startswith("residual.")]
     network = [o for o in chosen.overrides if o not in mode_knobs]
     if not any(o.startswith("model=") for o in network):

@@ -63,11 +63,18 @@ SCHEMES = {"mitchell": mitchell, "normal": normal}
 
 @torch.no_grad()
 def initialise(model: "LanguageModel", seed: int) -> None:
-    """Set every parameter of the model, wherever it was built (also on the meta device, then made empty)."""
+    """Set every parameter of the model, wherever it was built (also on the meta device, then made empty).
+
+    Raises ValueError if the residual mode leaves one of its own unset: it would be what lay in memory.
+    """
     names = {parameter: name for name, parameter in model.named_parameters()}
+    for parameter in model.stream.parameters():
+        parameter.fill_(torch.nan)
     for module in model.modules():
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
             module.reset_parameters()
     model.stream.reset_parameters()
+    if unset := [names[parameter] for parameter in model.stream.parameters() if parameter.isnan().any()]:
+        raise ValueError(f"{type(model.stream).__name__}: reset_parameters leaves {', '.join(unset)} unset")
     for parameter, std in SCHEMES[model.init](model):
         parameter.copy_(draw(parameter.shape, std, seed, names[parameter]))

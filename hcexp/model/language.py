@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -12,6 +13,8 @@ from hcexp.model.init import SCHEMES, initialise
 from hcexp.model.norm import norm_factory
 from hcexp.model.rope import rotary_angles
 from hcexp.residual import ResidualStream
+
+RECOMPILE_LIMIT = 64
 
 
 class LanguageModel(nn.Module):
@@ -64,6 +67,12 @@ class LanguageModel(nn.Module):
             raise ValueError(f"model.init={init} is not an initialisation: choose from {sorted(SCHEMES)}")
         norm_of = norm_factory(norm, affine=norm_affine, eps=norm_eps)
         self.stream = residual(d, Block.KINDS * layers, norm_of)
+        connections = getattr(self.stream, "connections", None)
+        if not isinstance(connections, nn.ModuleList) or len(connections) != len(self.stream.kinds):
+            raise ValueError(
+                f"{type(self.stream).__name__}.connections must be an nn.ModuleList with one connection for each of "
+                f"the {len(self.stream.kinds)} sublayers"
+            )
         if tied and self.stream.embedding_dim != self.stream.output_dim:
             raise ValueError(
                 f"model.tied=true needs one width for both ends, but this residual mode embeds in "
@@ -106,7 +115,9 @@ class LanguageModel(nn.Module):
             self.initial(self)
 
     def compile_blocks(self) -> None:
-        """Compile in place, so that parameter names stay; one compilation serves all blocks."""
+        """Compile in place, so that parameter names stay; one compilation serves all blocks of one form."""
+        # A mode may have several forms, AltUp one for each active stream, and after torch's 8 the rest runs eagerly.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
         for block in self.blocks:
             block.compile()
 

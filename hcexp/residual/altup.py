@@ -82,9 +82,9 @@ class AltUpConnection(PreNormed):
         A_m reads the active stream, or the layer's own within a layer. Inside a layer the result goes to its own
         stream alone: B = e_n+1. At its end `A_rᵀ = P - g P_j* + g A_mᵀ` and B = g.
         """
-        read, own = one_hot(torch.tensor([self.active if state.layer is None else self.n, self.n]), self.n + 1).to(
-            output
-        )
+        kind = torch.promote_types(output.dtype, torch.float32)
+        active = self.active if state.layer is None else self.n
+        read, own = one_hot(torch.tensor([active, self.n], device=output.device), self.n + 1).to(kind)
         if self.correction is None:
             return Coefficients(own, read, torch.diag(1 - own) + torch.outer(read, own))
         B = pad(self.correction.g, (0, 1))

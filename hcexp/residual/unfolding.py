@@ -1,6 +1,7 @@
 """The unfolding: every sublayer's input as a weighted sum of all outputs before it (the paper's Eqs. 20, 27, 29)."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -28,20 +29,23 @@ def unfold(expand_weights: Tensor, coefficients: Sequence[Coefficients], reduce_
     """`c_kj = B_j (∏_{t=j+1}^{k-1} A_r^t) A_m^k`, from what the stream and its connections state.
 
     The product is not made anew for every pair: each output's weights in the n streams, (…, n), go through every
-    A_r once. They are exact for the modes whose streams are sums of outputs, all of today's; where LayerNorm norms a
-    stream, an output counts less its mean.
+    A_r once, in float32 or wider. They are exact for the modes whose streams are sums of outputs, all of today's;
+    where LayerNorm norms a stream, an output counts less its mean.
     """
+    dtype = reduce(torch.promote_types, (weights.dtype for c in coefficients for weights in c), torch.float32)
+    coefficients = [Coefficients(*(weights.to(dtype) for weights in c)) for c in coefficients]
+    like = coefficients[0].B
     tokens = torch.broadcast_shapes(reduce_weights.shape[:-2], *(c.B.shape[:-1] for c in coefficients))
     tokens = torch.broadcast_shapes(tokens, *(c.A_r.shape[:-2] for c in coefficients))
-    expand_weights, reduce_weights = (w.to(coefficients[0].B) for w in (expand_weights, reduce_weights))
-    held = expand_weights.expand(*tokens, *expand_weights.shape)  # (…, outputs so far, n)
+    held = expand_weights.to(like).expand(*tokens, *expand_weights.shape)  # (…, outputs so far, n)
     inputs, passing = [], []
-    for B, A_m, A_r in coefficients:
-        inputs.append(held @ A_m.expand(*tokens, -1).unsqueeze(-1))
-        held = held @ A_r
-        passing.append(held)
-        held = torch.cat((held, B.expand(*tokens, -1).unsqueeze(-2)), dim=-2)
-    inputs.append(held @ reduce_weights)
+    with torch.autocast(like.device.type, enabled=False):
+        for B, A_m, A_r in coefficients:
+            inputs.append(held @ A_m.expand(*tokens, -1).unsqueeze(-1))
+            held = held @ A_r
+            passing.append(held)
+            held = torch.cat((held, B.expand(*tokens, -1).unsqueeze(-2)), dim=-2)
+        inputs.append(held @ reduce_weights.to(like))
     outputs = held.shape[-2]
     return Unfolded(
         torch.cat([_rows(weights, outputs) for weights in inputs], dim=-2),

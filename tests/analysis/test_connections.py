@@ -98,6 +98,29 @@ def test_the_average_is_over_tokens_not_over_batches():
     assert together.C.shape == (3, 2 * LAYERS, 2 * LAYERS + 1)
 
 
+def test_many_small_batches_of_half_precision_are_averaged_rightly():
+    """A running sum in bfloat16 would stop growing at 256."""
+    C_0, C = connection_matrices(network("pre_norm").bfloat16(), [tokens(1, 1)] * 600)
+    assert torch.equal(C_0, torch.ones_like(C_0).tril()) and C.dtype == torch.float64
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_autocast_has_no_part_in_it(mode):
+    model = network(mode).float()
+    perturb(model.stream, scale=0.3)
+    expected = connection_matrices(model, [tokens(2, 5)])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = connection_matrices(model, [tokens(2, 5)])
+    for C, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(C, other, rtol=0.05, atol=0.05)  # the network itself is rounded
+
+
+def test_empty_batches_do_not_count():
+    model = network("dhc")
+    found, expected = (connection_matrices(model, b) for b in ([tokens(0, 5), tokens(1, 5)], [tokens(1, 5)]))
+    assert torch.equal(found.C_0, expected.C_0) and torch.equal(found.C, expected.C)
+
+
 def test_nothing_to_average_is_refused():
     with pytest.raises(ValueError, match="^no tokens"):
         connection_matrices(network("pre_norm"), [])

@@ -4,11 +4,12 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from hcexp.configuration import compose
 from hcexp.model import LanguageModel
 from hcexp.paper import table
-from hcexp.residual import DynamicHyperConnections, StaticHyperConnections
+from hcexp.residual import AltUp, DynamicHyperConnections, PreNorm, StaticHyperConnections
 from hcexp.run import build_model
 from tests.registered import MODES
 
@@ -185,3 +186,40 @@ def test_few_compilations_serve_all_blocks(small, mode):
         block.compile(backend=counter)
     model(tokens())
     assert counter.frame_count <= (3 if mode == "altup" else 2 if mode == "parallel" else 1)
+
+
+def test_active_streams_are_all_compiled(small):
+    """More forms of a block than torch compiles by default."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    model = small(partial(AltUp, n=10), layers=10)
+    model.compile_blocks()
+    for block in model.blocks:
+        block.compile(backend=counter)
+    model(tokens())
+    assert counter.frame_count == 10
+
+
+@pytest.mark.parametrize("connections", [None, [], nn.ModuleList()], ids=["none", "list", "too few"])
+def test_connections_that_do_not_fit_the_sublayers_are_refused(small, connections):
+    class Odd(PreNorm):
+        def __init__(self, *given):
+            super().__init__(*given)
+            del self.connections
+            if connections is not None:
+                self.connections = connections
+
+    with pytest.raises(ValueError, match="^Odd.connections must be an nn.ModuleList with one connection for each of "):
+        small(Odd)
+
+
+def test_a_parameter_that_a_mode_leaves_unset_is_named(small):
+    class Forgetful(PreNorm):
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.alpha = nn.Parameter(torch.zeros(2))
+
+    with pytest.raises(ValueError, match="^Forgetful: reset_parameters leaves stream.alpha unset$"):
+        small(Forgetful)

@@ -89,3 +89,13 @@ def test_coefficients_with_and_without_tokens_go_together(tokens):
         one = Coefficients(dynamic.B[1, 2], dynamic.A_m, dynamic.A_r[1, 2])
         alone, _ = unfold(torch.ones(1, 2), [static, one, static], torch.ones(2, 1))
         torch.testing.assert_close(C_0[1, 2], alone)
+
+
+def test_half_precision_is_unfolded_in_float32():
+    half = Coefficients(torch.ones(1), torch.ones(1), torch.full((1, 1), 0.999))
+    half = Coefficients(*(weights.bfloat16() for weights in half))
+    wide = Coefficients(*(weights.float() for weights in half))
+    with torch.autocast("cpu", torch.bfloat16):
+        C_0, _ = unfold(torch.ones(1, 1), [half] * 9, torch.ones(1, 1).bfloat16())
+    expected, _ = unfold(torch.ones(1, 1), [wide] * 9, torch.ones(1, 1))
+    assert C_0.dtype == torch.float32 and torch.equal(C_0, expected)
