@@ -35,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     # The profiler's own log; it is read when torch is imported.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     measure, chosen.overrides = _measure(chosen.overrides)
+    if chosen.csv:
+        _require_writable(Path(chosen.csv))
     _cost(chosen, measure, arguments)
     return 0
 
@@ -46,6 +48,15 @@ def _measure(overrides: Sequence[str]) -> tuple[bool, list[str]]:
     if value not in ("true", "false"):
         raise ValueError(f"{said[-1]} is not allowed: it must be true or false")
     return value == "true", [override for override in overrides if override not in said]
+
+
+def _require_writable(path: Path) -> None:
+    """Before anything is measured; ValueError for where no file can be written."""
+    if path.is_dir():
+        raise ValueError(f"--csv {path} is a folder: name a file")
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"--csv {path} cannot be written: {folder} is no folder that may be written to")
 
 
 def _cost(chosen: Namespace, measure: bool, arguments: Sequence[str]) -> None:

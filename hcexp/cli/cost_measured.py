@@ -25,7 +25,6 @@ def measured(rows: Sequence[Row], rounds: int, command: str) -> list[Measured]:
     compiled = [bool(row.config.compile) for row in rows]
     if any(compiled):
         require_compiler()
-    torch._dynamo.config.recompile_limit = 64  # every mode is one more form of the same code
     device = measured_device(rows[0].config)
     _require_room(rows, device)
     backbone = Backbone(device)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +40,7 @@ class Line:
         """
         mode, n = self.config.choices.residual, self.config.residual.get("n")
         size = f"OLMo-{self.config.choices.model.upper()}"
-        for label in (size,) if self.is_baseline else (f"{size}-{mode.upper()}×{n}", f"{mode.upper()}×{n}"):
+        for label in (size,) if self.predicted.plain else (f"{size}-{mode.upper()}×{n}", f"{mode.upper()}×{n}"):
             counted, row = printed(7, label), printed(8, label)
             if counted and row and counted.row["total_exact"] == self.predicted.parameters.total:
                 knobs = [] if n is None else [f"residual.n={n}"]
@@ -72,7 +73,8 @@ def show_predicted(lines: Sequence[Line], console: Console) -> None:
     _say(
         f"For {base.micro_batch} sequences of {base.sequence_length} tokens, by Appendix B: sbdL(34 + 5as/d), and "
         "2nsbdL with n streams (nsbd a segment where they are recomputed). The formula has 16 bits, attention scores "
-        "kept and nothing recomputed; no weights, gradients or optimizer states.",
+        "kept and nothing recomputed; no weights, gradients or optimizer states. Beyond plain streams it covers "
+        "hyper-connections alone.",
         console,
     )
 
@@ -103,11 +105,14 @@ def write_csv(lines: Sequence[Line], path: Path) -> None:
     records = [_record(line) for line in lines]
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{path.name}.{os.getpid()}")  # a reader never finds half a table
-    with half.open("w", encoding="utf-8", newline="") as file:
-        out = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
-        out.writeheader()
-        out.writerows(records)
-    half.replace(path)
+    try:
+        with half.open("w", encoding="utf-8", newline="") as file:
+            out = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
+            out.writeheader()
+            out.writerows(records)
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def _record(line: Line) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def _record(line: Line) -> dict[str, Any]:
         "attention FLOPs per token left out": predicted.attention,
         "paper forward GFLOPs per token": paper.get("total_gflops"),
         "paper GFLOPs per token of the residual mode": paper.get("hc_gflops"),
-        "activation bytes by formula": predicted.activations,
+        "activation bytes by formula": predicted.activations if line.is_baseline or predicted.by_formula else "",
         "sequence length": predicted.sequence_length,
         "micro-batch": predicted.micro_batch,
         **{column: measured[name] for name, column in COLUMNS.items() if name in measured},
@@ -162,9 +167,14 @@ def _flops(lines: Sequence[Line], worth: float) -> Columns:
 def _activations(base: Predicted) -> Columns:
     name, worth = unit(base.activations)
     return [
-        (f"{name}B", lambda line: fixed(line.predicted.activations / worth, 3)),
-        ("more %", _beyond(lambda line: more(line.predicted.activations, base.activations, 2))),
+        (f"{name}B", _by_formula(lambda line: fixed(line.predicted.activations / worth, 3))),
+        ("more %", _by_formula(_beyond(lambda line: more(line.predicted.activations, base.activations, 2)))),
     ]
+
+
+def _by_formula(cell: Callable[[Line], str]) -> Callable[[Line], str]:
+    """What the formula says; nothing of a mode that it would take for the plain stream, the baseline aside."""
+    return lambda line: cell(line) if line.is_baseline or line.predicted.by_formula else NOTHING
 
 
 def _beyond(cell: Callable[[Line], str]) -> Callable[[Line], str]:
@@ -180,12 +190,15 @@ def _printed(line: Line, column: str, decimals: int) -> str:
 def _show(title: str, lines: Sequence[Line], columns: Columns, console: Console) -> None:
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.show_edge, table.pad_edge, table.collapse_padding = False, False, True
-    table.add_column("", no_wrap=True)
-    for header, _ in columns:
-        table.add_column(header, justify="right", vertical="bottom")
-    for line in lines:
-        table.add_row(Text(line.label), *(cell(line) for _, cell in columns))
-    console.print(table)
+    # Headers wrap, labels and numbers never: a narrow terminal gets longer lines rather than half a number.
+    rows = [[line.label, *(cell(line) for _, cell in columns)] for line in lines]
+    widths = [max(map(cell_len, texts)) for texts in zip(*rows, strict=True)]
+    table.add_column("", no_wrap=True, min_width=widths[0])
+    for (header, _), width in zip(columns, widths[1:], strict=True):
+        table.add_column(header, justify="right", vertical="bottom", min_width=width)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table, crop=False)
 
 
 def _say(sentence: str, console: Console) -> None:

@@ -5,7 +5,8 @@
   `attention_flops` says how much that is.
 - Of the residual mode counts every product that its own eager code makes of hidden vectors, as a matrix product or
   element by element: not what the operator would need for it. So a constant that only picks a stream costs nothing.
-- Sums, norms, activation functions and what is done to coefficients alone do not count.
+- Sums, norms, activation functions and what is done to coefficients alone do not count. The model's own norms stand in
+  the mode with all that they have, and do nothing; what a mode takes of their statistics (`norm_scale`) is norm work.
 - Training is forward and backward, both counted: where something is frozen it is less than three times the forward.
 
 Counted on fake tensors, meta tensors that claim a device (which autocast wants to know): shapes, and no memory.
@@ -26,7 +27,6 @@ from hcexp.model import LanguageModel
 from hcexp.residual import ResidualStream
 
 aten = torch.ops.aten
-MakeStream = Callable[..., ResidualStream]  # from (d, kinds of the sublayers, norm factory)
 
 
 class Flops(NamedTuple):
@@ -42,12 +42,12 @@ class Flops(NamedTuple):
     residual: float
 
 
-def count_flops(model: LanguageModel, residual: MakeStream, *, sequence_length: int) -> Flops:
+def count_flops(model: LanguageModel, *, sequence_length: int) -> Flops:
     """Count one sequence through a model, forward and backward; the model may lie on the meta device.
 
-    `residual` makes the model's residual stream anew: what norms it is given here do nothing.
+    Raises whatever a residual mode raises on tensors that have shapes but no values: `.item()` does, say.
     """
-    network, mode = _network(model, sequence_length), _mode(model, residual, sequence_length)
+    network, mode = _network(model, sequence_length), _mode(model, sequence_length)
     forward, training = (sum(counts) / sequence_length for counts in zip(network, mode, strict=True))
     return Flops(forward, training, mode[0] / sequence_length)
 
@@ -76,19 +76,26 @@ def _network(model: LanguageModel, length: int) -> tuple[int, int]:
     return _networks[key]
 
 
-def _mode(model: LanguageModel, residual: MakeStream, length: int) -> tuple[int, int]:
-    """The residual stream around sublayers that do nothing."""
-    d = model.stream.d
-    with FakeTensorMode():
-        stream = residual(d, model.stream.kinds, lambda *_, **__: nn.Identity())
+def _mode(model: LanguageModel, length: int) -> tuple[int, int]:
+    """The residual stream around sublayers, and with norms, that do nothing."""
+    stream = deepcopy(model.stream)
+    for module in stream.modules():
+        if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+            module.forward = _nothing  # a mode still finds its kind, its ε and its weights
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        stream.to_empty(device="cpu")
         h = torch.empty(1, length, stream.embedding_dim, requires_grad=True)
-        return _count(partial(_carry_nothing, stream), h, of_vectors=length * d)
+        return _count(partial(_carry_nothing, stream), h, vectors=(length, stream.d))
+
+
+def _nothing(x: Tensor) -> Tensor:
+    return x
 
 
 def _carry_nothing(stream: ResidualStream, h: Tensor) -> Tensor:
     state = stream.expand(h)
     for connection in stream.connections:
-        state = connection(state, lambda x: x)
+        state = connection(state, _nothing)
     return stream.reduce(state)
 
 
@@ -107,14 +114,15 @@ class _Chain(nn.Module):
         return x.repeat_interleave(self.copies, dim=-1)
 
 
-def _count(function: Callable[[Tensor], Tensor], x: Tensor, of_vectors: int | None = None) -> tuple[int, int]:
-    """Operations forward, and forward and backward: matrix products, and with `of_vectors` elementwise ones.
+def _count(function: Callable[[Tensor], Tensor], x: Tensor, vectors: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Operations forward, and forward and backward: matrix products, and with `vectors` elementwise ones.
 
-    These count if they make at least so many numbers: fewer are coefficients.
+    `vectors` are (how many, of which width d): these count if they make at least so many, one or several side by side
+    in the last axis. Anything else is coefficients.
     """
     formulas = dict(MATRIX_VECTOR)
-    if of_vectors is not None:
-        formulas |= dict.fromkeys(ELEMENTWISE, partial(_elementwise, of_vectors))
+    if vectors is not None:
+        formulas |= dict.fromkeys(ELEMENTWISE, partial(_elementwise, *vectors))
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         output = function(x)
         forward = counter.get_total_flops()
@@ -122,10 +130,19 @@ def _count(function: Callable[[Tensor], Tensor], x: Tensor, of_vectors: int | No
     return forward, counter.get_total_flops()
 
 
-def _elementwise(at_least: int, *operands: Any, out_shape: torch.Size, **_: Any) -> int:
+def _elementwise(at_least: int, d: int, *operands: Any, out_shape: torch.Size, **_: Any) -> int:
     # Of addcmul's three operands the last two are the factors. A factor without axes scales, which does not count.
     scales = any(not isinstance(factor, torch.Size) or not factor for factor in operands[-2:])
-    return 0 if scales or prod(out_shape) < at_least else 2 * prod(out_shape)
+    width = next((size for size in reversed(out_shape) if size > 1), 1)  # einsum leaves axes of 1 behind
+    if scales or prod(out_shape) < at_least * d or width % d or _of_a_statistic():
+        return 0
+    return 2 * prod(out_shape)
+
+
+def _of_a_statistic() -> bool:
+    """Whether autograd is at a norm's statistics, whose gradient it makes of elementwise products."""
+    node = torch._C._current_autograd_node()
+    return node is not None and node.name() in STATISTICS
 
 
 def _dot(*operands: Any, **_: Any) -> int:
@@ -134,4 +151,5 @@ def _dot(*operands: Any, **_: Any) -> int:
 
 # Torch's counter knows products of matrices; the matrix or first vector is the last but one operand.
 MATRIX_VECTOR = {aten.mv: _dot, aten.addmv: _dot, aten.dot: _dot, aten.vdot: _dot}
+STATISTICS = {"VarBackward0", "VarMeanBackward0", "LinalgVectorNormBackward0"}
 ELEMENTWISE = (aten.mul, aten.mul_, aten.addcmul, aten.addcmul_)

@@ -48,8 +48,16 @@ def _predicted(costs: Costs) -> Iterator[Entry]:
     yield percent("counted", lambda p: p.parameters.total, 5)
     yield entry("counted", f"forward {flops}FLOPs a token", lambda p: fixed(p.flops.forward / flop, 4))
     yield percent("counted", lambda p: p.flops.forward, 3)
-    yield entry("formula", f"activations {size}B", lambda p: fixed(p.activations / byte, 3))
-    yield percent("formula", lambda p: p.activations, 2)
+    for column, of in (
+        entry("formula", f"activations {size}B", lambda p: fixed(p.activations / byte, 3)),
+        percent("formula", lambda p: p.activations, 2),
+    ):
+        yield column, lambda row, of=of: of(row) if _by_formula(row) else None
+
+
+def _by_formula(row: RowCost) -> bool:
+    """Whether the formula says anything of the row: what it takes for the plain stream is only compared against."""
+    return bool(row.predicted and (row.is_baseline or row.predicted.by_formula))
 
 
 def _runs() -> Iterator[Entry]:
@@ -83,7 +91,8 @@ def _notes(report: Report) -> Iterator[str]:
         yield (
             "Activations: sbdL(34 + 5as/d), and 2nsbdL with n streams (the paper's Appendix B), of "
             f"{known.micro_batch} sequences of {known.sequence_length} tokens. The formula has 16 bits, attention "
-            "scores kept and nothing recomputed; no weights, gradients or optimizer states."
+            "scores kept and nothing recomputed; no weights, gradients or optimizer states. Beyond plain streams "
+            "it covers hyper-connections alone."
         )
     yield (
         f"Tokens/s and peak memory of the runs are over those of {costs.baseline.label} under the same seed. The runs "

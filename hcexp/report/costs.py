@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hcexp.report.measured import FILE, Measured, read_measured
-from hcexp.report.predicted import Predicted, predicted
+from hcexp.report.predicted import NotCountableError, Predicted, predicted
 from hcexp.report.statistics import Estimate, estimate
 from hcexp.study.sweep import Outcome, Sweep
 
@@ -42,7 +42,7 @@ class Costs:
     @property
     def known(self) -> bool:
         """Whether there is anything to show."""
-        return any(row.predicted or row.speed or row.memory for row in self.rows)
+        return any(row.predicted or row.speed or row.memory for row in self.rows) or bool(self.remarks)
 
     @property
     def baseline(self) -> RowCost:
@@ -56,13 +56,23 @@ def costs(sweep: Sweep, finished: Sequence[Outcome]) -> Costs:
         runs = [outcome for outcome in finished if outcome.label == row.label]
         try:
             known = _predicted(runs)
+        except NotCountableError as error:
+            known = None
+            remarks.append(_not_counted(row.label, str(error)))
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             known = None
             line = str(error).partition("\n")[0]
             remarks.append(f"{row.label}: today's code cannot build the model of its recorded configuration ({line}).")
+        except Exception as error:  # a row's cost is never worth the report
+            known = None
+            remarks.append(_not_counted(row.label, f"{type(error).__name__}: {error}"))
         speed, memory = (_over_baseline(runs, finished, sweep.baseline, metric) for metric in (SPEED, MEMORY))
         rows.append(RowCost(row.label, row.label == sweep.baseline, known, speed, memory))
     return Costs(tuple(rows), tuple(remarks))
+
+
+def _not_counted(label: str, why: str) -> str:
+    return f"the cost of {label} could not be counted: {why.partition(chr(10))[0]}."
 
 
 def with_measured(known: Costs, folder: Path) -> Costs:

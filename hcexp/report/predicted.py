@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hcexp.cost import Flops, Parameters, activation_bytes, attention_flops, count_flops, count_parameters
+from hcexp.model import LanguageModel
 from hcexp.run import build_model
+
+
+class NotCountableError(ValueError):
+    """The residual mode's code does not run on tensors without values, on which operations are counted."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class Predicted:
     """Of a model under its residual mode, with sequences of `sequence_length`, `micro_batch` of them at a time.
 
     `attention` are the operations a token, forward, that `flops` leaves out; `activations` the bytes of the paper's
-    formula. A mode without an expansion rate keeps the plain stream.
+    formula, which takes a mode without an expansion rate for the plain stream. `plain` and `expansion_rate` are the
+    mode's own.
     """
 
     parameters: Parameters
@@ -23,14 +28,24 @@ class Predicted:
     activations: int
     sequence_length: int
     micro_batch: int
+    plain: bool
+    expansion_rate: int | None
+
+    @property
+    def by_formula(self) -> bool:
+        """Whether the formula covers the mode: the plain transformer and hyper-connections."""
+        return self.plain or self.expansion_rate is not None
 
 
 def predicted(config: DictConfig) -> Predicted:
-    """Seconds at any size. Raises what building the model raises, and ValueError for a batch that cannot be cut."""
+    """Seconds at any size. Raises what building the model raises.
+
+    Raises ValueError for a batch that cannot be cut, and NotCountableError for a mode that cannot be counted.
+    """
     model, length, micro_batch = build_model(config), config.data.sequence_length, micro_batch_of(config)
     return Predicted(
         parameters=count_parameters(model),
-        flops=count_flops(model, instantiate(config.residual), sequence_length=length),
+        flops=_flops(model, config),
         attention=attention_flops(model, sequence_length=length),
         activations=activation_bytes(
             d=config.model.d,
@@ -42,7 +57,19 @@ def predicted(config: DictConfig) -> Predicted:
         ),
         sequence_length=length,
         micro_batch=micro_batch,
+        plain=model.stream.plain,
+        expansion_rate=model.stream.expansion_rate,
     )
+
+
+def _flops(model: LanguageModel, config: DictConfig) -> Flops:
+    try:
+        return count_flops(model, sequence_length=config.data.sequence_length)
+    except Exception as error:  # of the mode's code, which may be anybody's
+        line = (str(error).strip() or "no more is said").partition("\n")[0]
+        raise NotCountableError(
+            f"residual={config.choices.residual} cannot be counted: {type(error).__name__}: {line}"
+        ) from error
 
 
 def micro_batch_of(config: DictConfig) -> int:

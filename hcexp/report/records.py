@@ -85,7 +85,8 @@ def _cost(cost: RowCost) -> Iterator[tuple[str, object]]:
     yield "parameters of the residual mode", predicted and predicted.parameters.residual
     yield "forward FLOPs per token", predicted and predicted.flops.forward
     yield "training FLOPs per token", predicted and predicted.flops.training
-    yield "activation bytes by formula", predicted and predicted.activations
+    by_formula = predicted and (cost.is_baseline or predicted.by_formula)
+    yield "activation bytes by formula", predicted.activations if by_formula else None
     ratios = {"run's tokens per second over baseline": cost.speed, "run's peak memory over baseline": cost.memory}
     for name, ratio in ratios.items():
         yield name, ratio and ratio.mean

@@ -1,10 +1,16 @@
 import csv
+import io
 
 import psutil
 import pytest
 import yaml
+from rich.console import Console
 
-from hcexp.configuration import shipped
+from hcexp.cli.cost_tables import Line, show_measured, write_csv
+from hcexp.configuration import compose, shipped
+from hcexp.report.measured import Measured
+from hcexp.report.predicted import predicted
+from hcexp.residual import PostNorm
 
 # A network that is quick to build, count and train.
 SMALL = (
@@ -80,8 +86,65 @@ def test_activations_are_those_of_the_run(hcexp):
     sizes = ["model=1b", "data.sequence_length=2048", "data.batch_size=64", "trainer.accumulate_grad_batches=8"]
     _, out, _ = hcexp("cost", *sizes, "residual=post_norm,shc", "residual.n=4")
     rows = table(out, "activations by formula")
-    assert rows == {"pre_norm": ["61.203", "–"], "post_norm": ["61.203", "0.00"], "shc n=4": ["65.498", "+7.02"]}
+    assert rows == {"pre_norm": ["61.203", "–"], "post_norm": ["–", "–"], "shc n=4": ["65.498", "+7.02"]}
     assert "For 8 sequences of 2048 tokens" in " ".join(out.split())
+
+
+def test_the_formula_says_nothing_of_modes_it_does_not_know(hcexp, tmp_path):
+    path = tmp_path / "cost.csv"
+    _, out, _ = hcexp("cost", *SMALL, "residual=resi_dual,parallel,two_hop,shc", "--csv", path)
+    rows = table(out, "activations by formula")
+    for mode in ("resi_dual", "parallel", "two_hop"):
+        assert rows[mode] == ["–", "–"] and read(path)[mode]["activation bytes by formula"] == ""
+    assert rows["pre_norm"][0] != "–" and rows["shc n=4"][1].startswith("+")
+    assert "covers hyper-connections alone" in " ".join(out.split())
+
+
+def test_a_mode_that_cannot_be_counted_is_told_in_a_line(refused, monkeypatch):
+    monkeypatch.setattr(PostNorm, "expand", lambda self, h: h * h.sum().item())
+    line = refused("cost", *SMALL, "residual=post_norm")
+    assert line.startswith("residual=post_norm cannot be counted: DataDependentOutputException: ")
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_counted(refused, hcexp, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert refused("cost", *SMALL, "--csv", tmp_path) == f"--csv {tmp_path} is a folder: name a file"
+    below = tmp_path / "file" / "new" / "cost.csv"
+    assert refused("cost", *SMALL, "--csv", below).startswith(f"--csv {below} cannot be written: ")
+    assert hcexp("cost", *SMALL, "--csv", tmp_path)[1] == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_half_a_table_does_not_stay(tmp_path):
+    config = compose([*SMALL, "residual=shc"])
+    (tmp_path / "cost.csv").mkdir()
+    with pytest.raises(OSError):
+        write_csv([Line("shc", config, predicted(config), True)], tmp_path / "cost.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["cost.csv"]
+
+
+def test_a_narrow_terminal_cuts_no_number():
+    config = compose([*SMALL, "residual=shc"])
+    step = Measured(
+        parameters=1, seconds=1.2345, step=1.234, step_low=1.213, step_high=1.256, tokens_per_second=1234567.0,
+        peak_bytes=123.45e9, peak=1.357, peak_by="x", device="y", compiled="eager", rounds=3, command="z",
+    )  # fmt: skip
+    label = "dhc n=4 tanh=false norm_affine=true train_wc=false"
+    lines = [Line(label, config, predicted(config), first, step) for first in (True, False)]
+    console = Console(file=io.StringIO(), width=80)
+    show_measured(lines, console)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "1.357" in line]
+    assert line.split("  ")[0] == label and line.split()[-6:] == [
+        "1,234.5", "1.234", "1.213–1.256", "1,234,567", "123.45", "1.357",
+    ]  # fmt: skip
+
+
+def test_the_papers_plain_model_is_no_other_baseline():
+    config = compose(["model=1b", "residual=post_norm"])
+    counted = predicted(config)
+    assert Line("mine", config, counted, True).paper == {}
+    plain = compose(["model=1b", "residual=pre_norm"])
+    assert Line("mine", plain, predicted(plain), False).paper["total_gflops"] == 2.3536
 
 
 def test_every_mode_without_asking(hcexp):

@@ -11,6 +11,8 @@ from hcexp.cost import attention_flops, count_flops
 from hcexp.model import LanguageModel
 from hcexp.paper import printed, table
 from hcexp.residual import Connection, PreNorm, hyper_connect
+from hcexp.residual.norm_scale import norm_scale
+from hcexp.residual.projection import normed_projection
 from hcexp.run import build_model
 
 SIZES = {"model.d": 64, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
@@ -22,7 +24,7 @@ VECTOR = 2 * d
 
 def flops(*overrides, sequence_length=32):
     config = compose([*(f"{k}={v}" for k, v in SIZES.items()), *overrides])
-    return count_flops(build_model(config), instantiate(config.residual), sequence_length=sequence_length)
+    return count_flops(build_model(config), sequence_length=sequence_length)
 
 
 def matrices(unembedding=d):
@@ -162,7 +164,7 @@ def flops_of(operation):
     make = partial(Applied, operation=operation)
     with torch.device("meta"):
         model = LanguageModel(make, d=d, layers=1, heads=4, inner=80, vocabulary_size=300)
-    return count_flops(model, make, sequence_length=16)
+    return count_flops(model, sequence_length=16)
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
@@ -182,10 +184,54 @@ def test_a_product_counts_however_it_is_made(name):
         lambda c, h: h.mean(-1) - h.sum(-1),
         lambda c, h: c.few * c.few.softmax(0),  # of coefficients
         lambda c, h: h[..., :3].tanh() * c.few,
+        lambda c, h: h[..., :1].expand(-1, -1, d + 1) * torch.ones(d + 1),  # more than d numbers, and no vector
     ],
 )
 def test_what_is_no_product_of_hidden_vectors_does_not_count(operation):
     assert flops_of(operation).residual == 0
+
+
+@pytest.mark.parametrize("n", [8, 11])
+@pytest.mark.parametrize("mode", ["shc", "dhc"])
+def test_many_coefficients_are_no_vectors(mode, n):
+    # n(n+1) numbers a token are more than d.
+    found = flops(f"residual={mode}", f"residual.n={n}")
+    assert found.residual == {"shc": 1, "dhc": 2}[mode] * SUBLAYERS * VECTOR * n * (n + 2)
+    assert found.training == 3 * found.forward
+
+
+class Touching(Applying):
+    """A connection that takes its norm apart."""
+
+    def __init__(self, d, operation, norm):
+        super().__init__(d, operation)
+        self.norm = norm(d)
+
+
+class TakingApart(Applied):
+    def __init__(self, d, kinds, norm, *, operation):
+        super().__init__(d, kinds, norm, operation=operation)
+        self.connections = nn.ModuleList(Touching(d, operation, norm) for _ in kinds)
+
+
+@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize(
+    ("operation", "vectors"),
+    [
+        (lambda c, h: h + c.norm.eps, 0),
+        (lambda c, h: norm_scale(c.norm, h), 0),
+        (lambda c, h: h * norm_scale(c.norm, h), 1),
+        (lambda c, h: c.norm(h), 0),
+        (lambda c, h: normed_projection(h, c.matrix[:, :3], c.norm), 3),
+    ],
+)
+def test_a_mode_may_take_its_norm_apart(norm, operation, vectors):
+    make = partial(TakingApart, operation=operation)
+    with torch.device("meta"):
+        model = LanguageModel(make, d=d, layers=1, heads=4, inner=80, vocabulary_size=300, norm=norm)
+    found = count_flops(model, sequence_length=16)
+    assert found.residual == 2 * VECTOR * vectors
+    assert found.training == 3 * found.forward
 
 
 def test_the_length_of_the_sequence_changes_nothing_but_attention():
@@ -206,7 +252,7 @@ def test_the_model_stays_where_it_is():
     config = compose(["model=7b", "residual=dhc"])
     model = build_model(config)
     names = [name for name, _ in model.named_parameters()]
-    assert count_flops(model, instantiate(config.residual), sequence_length=2048).residual > 0
+    assert count_flops(model, sequence_length=2048).residual > 0
     assert all(p.is_meta for p in model.parameters()) and names == [name for name, _ in model.named_parameters()]
 
 
@@ -225,7 +271,7 @@ TABLE_8 = {
 def test_table_8_to_a_thousandth(label):
     model, mode, n = TABLE_8[label]
     config = compose([f"model={model}", f"residual={mode}", *([] if n is None else [f"residual.n={n}"])])
-    found = count_flops(build_model(config), instantiate(config.residual), sequence_length=2048)
+    found = count_flops(build_model(config), sequence_length=2048)
     row = printed(8, label).row
     assert found.forward / 1e9 == pytest.approx(row["total_gflops"], rel=1e-3)
     if mode == "shc":

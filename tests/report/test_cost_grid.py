@@ -61,6 +61,15 @@ def test_counted_and_by_formula_and_of_the_runs(report):
     )
 
 
+def test_the_formula_says_nothing_of_a_mode_it_does_not_know(report):
+    plain, dhc = report.costs.rows
+    unknown = replace(dhc, predicted=replace(dhc.predicted, expansion_rate=None))
+    report = replace(report, costs=replace(report.costs, rows=(plain, unknown)))
+    _, rows = cells(report)
+    assert rows["DHC×2"][4:6] == ["–", "–"] and rows["OLMo-1B"][4] != "–"
+    assert "covers hyper-connections alone" in " ".join(cost_grid(report).notes)
+
+
 def test_runs_are_marked_as_not_interleaved(report):
     content = cost_grid(report)
     notes = " ".join(content.notes)

@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
+from hcexp.report import build, markdown
 from hcexp.report import costs as room
 from hcexp.report.costs import costs, with_measured
 from hcexp.report.measured import FILE
-from hcexp.report.predicted import predicted
+from hcexp.report.predicted import NotCountableError, predicted
 from hcexp.study.sweep import Outcome
 
 
@@ -61,6 +62,20 @@ def test_a_configuration_that_cannot_be_built_any_more_is_told(costly):
         assert rows(found)["OLMo-1B"].predicted is not None
         (remark,) = found.remarks
         assert remark.startswith("DHC×2: today's code cannot build") and "\n" not in remark
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no value\nat all"), NotCountableError("no value")])
+def test_a_mode_that_cannot_be_counted_is_told_and_breaks_no_report(costly, monkeypatch, error):
+    def fail(config):
+        raise error
+
+    monkeypatch.setattr(room, "predicted", fail)
+    sweep, outcomes = costly()
+    found = costs(sweep, outcomes)
+    assert {row.predicted for row in found.rows} == {None} and rows(found)["DHC×2"].speed.count == 2
+    assert found.remarks[1].startswith("the cost of DHC×2 could not be counted: ")
+    assert found.remarks[1].endswith("no value.")
+    assert found.remarks[1] in markdown(build(sweep, outcomes, "tiny"))
 
 
 def test_a_row_without_a_finished_run_has_no_cost(costly):
