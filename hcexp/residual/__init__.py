@@ -10,7 +10,7 @@ from hcexp.residual.parallel import Parallel
 from hcexp.residual.post_norm import PostNorm
 from hcexp.residual.pre_norm import PreNorm
 from hcexp.residual.resi_dual import ResiDual
-from hcexp.residual.stream import Connection, NormFactory, PreNormed, ResidualStream
+from hcexp.residual.stream import Connection, NormFactory, PreNormed, ResidualStream, SingleStream
 from hcexp.residual.two_hop import TwoHop
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "PreNormed",
     "ResiDual",
     "ResidualStream",
+    "SingleStream",
     "StaticHyperConnections",
     "TwoHop",
     "hyper_connect",

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hcexp.residual.norm_scale import stream_scale
 from hcexp.residual.operator import Coefficients
-from hcexp.residual.stream import Connection, NormFactory, ResidualStream
+from hcexp.residual.stream import Connection, NormFactory, SingleStream
 
 
 class PostNormConnection(Connection):
@@ -30,25 +29,10 @@ class PostNormConnection(Connection):
         return Coefficients(scale, h.new_ones(1), scale.unsqueeze(-1))
 
 
-class PostNorm(ResidualStream):
+class PostNorm(SingleStream):
     """One stream, normed after every sublayer; the last of these norms is the final one."""
 
     def __init__(self, d: int, kinds: Sequence[str], norm: NormFactory):
         super().__init__(d, kinds, norm)
         self.norm = nn.Identity()
         self.connections = nn.ModuleList(PostNormConnection(d, norm) for _ in kinds)
-
-    def expand(self, h: Tensor) -> Tensor:
-        return h
-
-    def reduce(self, h: Tensor) -> Tensor:
-        return h
-
-    def streams(self, h: Tensor) -> Tensor:
-        return h.unsqueeze(-2)
-
-    def expand_weights(self) -> Tensor:
-        return torch.ones(1, 1)
-
-    def reduce_weights(self, h: Tensor) -> Tensor:
-        return torch.ones(1, 1)

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hcexp.residual.operator import Coefficients
-from hcexp.residual.stream import NormFactory, PreNormed, ResidualStream
+from hcexp.residual.stream import NormFactory, PreNormed, SingleStream
 
 
 class PreNormConnection(PreNormed):
@@ -21,7 +20,7 @@ class PreNormConnection(PreNormed):
         return Coefficients(h.new_ones(1), h.new_ones(1), h.new_ones(1, 1))
 
 
-class PreNorm(ResidualStream):
+class PreNorm(SingleStream):
     """The baseline of every comparison: one stream, no parameters of its own."""
 
     plain = True
@@ -29,18 +28,3 @@ class PreNorm(ResidualStream):
     def __init__(self, d: int, kinds: Sequence[str], norm: NormFactory):
         super().__init__(d, kinds, norm)
         self.connections = nn.ModuleList(PreNormConnection(d, norm) for _ in kinds)
-
-    def expand(self, h: Tensor) -> Tensor:
-        return h
-
-    def reduce(self, h: Tensor) -> Tensor:
-        return self.norm(h)
-
-    def streams(self, h: Tensor) -> Tensor:
-        return h.unsqueeze(-2)
-
-    def expand_weights(self) -> Tensor:
-        return torch.ones(1, 1)
-
-    def reduce_weights(self, h: Tensor) -> Tensor:
-        return torch.ones(1, 1)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from hcexp.residual.operator import Coefficients
@@ -131,6 +132,25 @@ class ResidualStream(nn.Module, ABC):
     def undecayed(self) -> Iterable[nn.Parameter]:
         """The mode's parameters that take no weight decay, norms aside."""
         return chain.from_iterable(connection.undecayed() for connection in self.connections)
+
+
+class SingleStream(ResidualStream):
+    """A mode whose state is the plain hidden vector, (batch, seq, d)."""
+
+    def expand(self, h: Tensor) -> Tensor:
+        return h
+
+    def reduce(self, h: Tensor) -> Tensor:
+        return self.norm(h)
+
+    def streams(self, h: Tensor) -> Tensor:
+        return h.unsqueeze(-2)
+
+    def expand_weights(self) -> Tensor:
+        return torch.ones(1, 1)
+
+    def reduce_weights(self, h: Tensor) -> Tensor:
+        return torch.ones(1, 1)
 
 
 def require_blocks(kinds: Sequence[str]) -> Sequence[str]:
