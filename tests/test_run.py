@@ -1,5 +1,6 @@
+"""A run: its result, how it goes on, what it is paired with and what it leaves."""
+
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -13,23 +14,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import hcexp.run
 from hcexp.callbacks import latest
-from hcexp.configuration import compose, shipped
+from hcexp.configuration import compose
 from hcexp.objective import NextToken
 from hcexp.run import Run, build_model
-from tests.conftest import MINUTE
 from tests.registered import MODES, residual
-
-CONF = shipped("conf")
-CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
-SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
-# Of every knob of a residual mode that is a word, another word.
-OTHER = {"sum": "mean", "alternating": "fixed", "recycled": "widened", "block": "sublayer"}
-GIVEN = {
-    "data=local": ["data.files=a.txt"],
-    "data=hub": ["data.hub=a/b"],
-    "data=mixture": ["data.mixture={a: {files: a.txt, weight: 1}}"],
-    "evaluation=local": ["evaluation.files=a.txt"],
-}
 
 
 def weights(run):
@@ -54,146 +42,6 @@ def fits(monkeypatch):
     calls, fit = [], Trainer.fit
     monkeypatch.setattr(Trainer, "fit", lambda self, *a, **k: (calls.append(k), fit(self, *a, **k)))
     return calls
-
-
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_file_of_conf_composes_and_instantiates(choice, tmp_path, monkeypatch):
-    from hydra.utils import instantiate
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.txt").write_text("some text")
-    config = compose([choice, *GIVEN.get(choice, [])])
-    group, name = choice.split("=")
-    assert config.choices[group] == name
-    build_model(config)
-    for group in ("data", "optimizer", "schedule", "evaluation", "downstream", "callbacks"):
-        instantiate(config[group])
-    if choice.startswith("tracking") and name == "none":
-        instantiate(config.tracking, runs=tmp_path)
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_mode_builds_at_every_scale_without_memory(scale):
-    for mode in MODES:
-        model = build_model(compose([f"scale={scale}", f"residual={mode}"]))
-        assert {p.device.type for p in model.parameters()} == {"meta"}
-
-
-def test_what_is_given_wins_over_the_scale_wherever_it_stands():
-    first, last = compose(["optimizer.lr=0.5", "scale=20m"]), compose(["scale=20m", "optimizer.lr=0.5"])
-    assert first == last and first.optimizer.lr == 0.5 and first.model.d == 256
-
-
-def test_paths_expand_the_home_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert compose(["paths.cache='~/kept'"]).paths.cache == f"{tmp_path}/kept"
-    assert compose().paths.cache == f"{tmp_path}/.cache/hcexp"
-    assert compose(["paths.cache='~/kept'"]).data.cache == f"{tmp_path}/kept"
-
-
-# Identity
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["paths.runs=elsewhere"],
-        ["paths.cache=elsewhere"],
-        ["tracking=mlflow"],
-        ["tracking=mlflow", "++tracking.run_name='a name'"],
-        ["data.workers=2"],
-        ["data.verify=false"],
-        ["callbacks.progress.seconds=1"],
-        ["callbacks.checkpoint.every_n_steps=2"],
-        ["evaluation.batch_size=3"],
-    ],
-    ids=str,
-)
-def test_identity_is_blind_to_what_cannot_change_a_result(make_run, overrides):
-    assert make_run(*overrides).identity == make_run().identity
-
-
-def test_identity_does_not_depend_on_the_order_of_overrides(make_run):
-    one = make_run("residual=dhc", "residual.n=2", "seed=3")
-    assert make_run("seed=3", "residual.n=2", "residual=dhc").identity == one.identity
-
-
-def test_identity_goes_by_the_content_of_files_not_their_place(make_run, texts, tmp_path):
-    for name in ("train.txt", "held.txt"):
-        shutil.copy(texts / name, tmp_path / name)
-    moved = [f"data.files={tmp_path}/train.txt", f"evaluation.files={tmp_path}/held.txt"]
-    assert make_run(*moved).identity == make_run().identity
-    (tmp_path / "train.txt").write_text("other text " * 100)
-    assert make_run(*moved).identity != make_run().identity
-    shutil.copy(texts / "train.txt", tmp_path / "train.txt")
-    (tmp_path / "held.txt").write_text("other text " * 100)
-    assert make_run(*moved).identity != make_run().identity
-
-
-def test_identity_goes_by_the_content_of_token_files_not_their_place(minute, tmp_path):
-    own = [override for override in minute if not override.startswith("evaluation")]
-    sets = ["evaluation=v3", "~evaluation.sets", "+evaluation.sets={a: a.npy}"]
-
-    def identity(place, tokens):
-        (tmp_path / place).mkdir(exist_ok=True)
-        (tmp_path / place / "a.npy").write_bytes(bytes(tokens))
-        return Run(compose([*own, *sets, f"evaluation.source={tmp_path}/{place}"])).identity
-
-    assert identity("here", range(60)) == identity("there", range(60)) != identity("there", range(62))
-
-
-def test_identity_differs_in_whatever_can_change_a_result(make_run, tmp_path):
-    changes = [
-        (),
-        ("seed=1",),
-        ("optimizer.lr=1e-3",),
-        ("steps=7",),
-        ("data.max_tokens=1000",),
-        ("evaluation.max_tokens=100",),
-        ("objective.z_loss=1e-3",),
-        ("trainer.precision=bf16-mixed",),
-        ("compile=true",),
-        ("residual=shc",),
-    ]
-    identities = [make_run(*change).identity for change in changes]
-    assert len(set(identities)) == len(changes)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_identity_differs_in_every_residual_knob(make_run, mode):
-    base = make_run(f"residual={mode}")
-    identities = {base.identity}
-    knobs = [knob for knob in base.config.residual if not knob.startswith("_")]
-    for knob in knobs:
-        value = base.config.residual[knob]
-        other = not value if isinstance(value, bool) else OTHER[value] if isinstance(value, str) else value + 1
-        identities.add(make_run(f"residual={mode}", f"residual.{knob}={other}").identity)
-    assert len(identities) == 1 + len(knobs)
-
-
-def test_identity_of_a_mixture_is_in_its_texts_and_weights_but_not_in_their_place(make_run, texts, tmp_path):
-    def identity(file, weight):
-        mixture = f"data.mixture={{a: {{files: {file}, weight: {weight}}}, b: {{files: {texts}/held.txt, weight: 1}}}}"
-        overrides = [o for o in MINUTE if o != "data=local"]
-        sets = [f"evaluation.files={texts}/held.txt", f"paths.cache={texts}/cache", f"paths.runs={tmp_path}/runs"]
-        arguments = [*overrides, "data=mixture", mixture, *sets]
-        return Run(compose(arguments), arguments).identity
-
-    copy = tmp_path / "elsewhere.txt"
-    shutil.copy(texts / "train.txt", copy)
-    assert identity(texts / "train.txt", 2) == identity(copy, 2) != identity(copy, 3)
-
-
-def test_identity_differs_in_the_tokenizer_but_not_in_its_place(make_run, tmp_path):
-    from hcexp.data import corpus
-
-    copy = tmp_path / "tokenizer.json"
-    shutil.copy(corpus.TOKENIZER, copy)
-    assert make_run(f"data.tokenizer={copy}").identity == make_run().identity
-    content = json.loads(copy.read_text())
-    content["model"]["merges"].pop()
-    copy.write_text(json.dumps(content))
-    assert make_run(f"data.tokenizer={copy}").identity != make_run().identity
 
 
 # Results

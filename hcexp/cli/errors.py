@@ -29,7 +29,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         return f"{group}={name} is not known{near}; choose from {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '(.+?)'", str(error))):
         knob = match[1]
-        return f"{knob} is not a knob here{nearest(knob, _knobs(arguments))}; --config shows all of them"
+        return f"{knob} is not a knob here{nearest(knob, _knobs(arguments))}; hcexp train --config shows all of them"
     if isinstance(error, OverrideParseException):
         return f"{error.override} is not an override: write knob=value, in quotes if the value has spaces or commas"
     if isinstance(error, MissingMandatoryValue):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hcexp.residual import hyper_connect
+from hcexp.residual import PreNorm, hyper_connect
+from tests.registered import MODES, residual
 from tests.residual.conftest import KINDS, Centred, stream_of, sublayers
 
 D = 6
@@ -94,3 +95,13 @@ def test_any_length(setting, norm, seq):
         state = connection(state, layer)
     assert stream.reduce(state).shape == (2, seq, stream.output_dim)
     assert len(stream.connections) == len(KINDS)
+
+
+def test_what_derives_from_pre_norm_is_not_plain(norm):
+    """An export as another library's pre-norm transformer would silently leave out what it adds."""
+
+    class Derived(PreNorm):
+        pass
+
+    assert PreNorm(D, KINDS, norm).plain and not Derived(D, KINDS, norm).plain
+    assert [mode for mode in MODES if residual(f"residual={mode}")(D, KINDS, norm).plain] == ["pre_norm"]
