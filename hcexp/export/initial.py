@@ -10,6 +10,7 @@ from huggingface_hub import snapshot_download
 from hcexp.export.olmo import BUILT_IN, KEYS, stacked_names
 from hcexp.export.weight_files import INDEX, SHARDS, SINGLE, WeightFiles
 from hcexp.model import LanguageModel
+from hcexp.model.sharding import assign
 
 # Keys of config.json that change the function, and the values under which it is the function of our network.
 ONLY = {"hidden_act": "silu", "attention_bias": False, "clip_qkv": None}
@@ -45,12 +46,11 @@ class OlmoWeights:
         """Of the weights' files, wherever they lie."""
         return self.files.checksum
 
-    @torch.no_grad()
     def __call__(self, model: LanguageModel) -> None:
         parameters = dict(model.named_parameters())
         with self.files.opened() as read:
             for ours, names in self.names.items():
-                parameters[ours].copy_(torch.cat([read(name) for name in names]))
+                assign(parameters[ours], torch.cat([read(name) for name in names]))
 
     def _read_config(self, folder: Path) -> dict:
         if not (folder / "config.json").is_file():

@@ -28,9 +28,9 @@ KEYS = {
 # Knobs of `model` that OlmoForCausalLM has no key for: its code has these values.
 BUILT_IN = {"norm": "layer_norm", "norm_affine": False, "norm_eps": 1e-5, "qk_norm": False}
 
-# The other knobs that OLMo follows: the vocabulary's are the rows of the embedding, and the key of rope_theta has
-# moved from one version of `transformers` to the next.
-FREE = ("_target_", "vocabulary_size", "pad_vocabulary_to", "rope_theta", "init")
+# The other knobs that OLMo follows or does not show: the vocabulary's are the rows of the embedding, and the key of
+# rope_theta has moved from one version of `transformers` to the next.
+FREE = ("_target_", "vocabulary_size", "pad_vocabulary_to", "rope_theta", "init", "activation_checkpointing")
 
 
 def stacked_names(layers: int, tied: bool) -> dict[str, tuple[str, ...]]:

@@ -1,16 +1,21 @@
 """Initial weights.
 
-Every weight has a generator of its own, keyed by (seed, parameter name) and drawn on the CPU: what a residual mode
-adds to a network, and the device it runs on, do not change the weights that networks have in common.
+Every weight has a generator of its own, keyed by (seed, parameter name), and is drawn whole and on the CPU: what a
+residual mode adds to a network, the device it runs on and the processes that share it do not change the weights that
+networks have in common.
 """
 
 import hashlib
 from collections.abc import Iterator
+from copy import deepcopy
 from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from hcexp.model.sharding import assign
+from hcexp.residual import ResidualStream
 
 if TYPE_CHECKING:
     from hcexp.model.language import LanguageModel
@@ -19,10 +24,15 @@ CUTOFF = 3.0  # standard deviations at which OLMo truncates the normal distribut
 NORMAL_STD = 0.02  # OLMoE
 
 
-def generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator keyed by the run's seed and a parameter's name."""
+def key(seed: int, name: str) -> int:
+    """What to seed a generator with, for a purpose that has a name, such as a parameter."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """A CPU generator of a parameter's own."""
+    return torch.Generator().manual_seed(key(seed, name))
 
 
 def draw(shape: torch.Size, std: float, seed: int, name: str) -> Tensor:
@@ -65,16 +75,43 @@ SCHEMES = {"mitchell": mitchell, "normal": normal}
 def initialise(model: "LanguageModel", seed: int) -> None:
     """Set every parameter of the model, wherever it was built (also on the meta device, then made empty).
 
-    Raises ValueError if the residual mode leaves one of its own unset: it would be what lay in memory.
+    Where the model is sharded, every process calls this and sets its parts. Raises ValueError if the residual mode
+    leaves one of its own unset: it would be what lay in memory.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
-    for parameter in model.stream.parameters():
-        parameter.fill_(torch.nan)
-    for module in model.modules():
+    _reset_norms(model.blocks)
+    for tensor, values in _initial_values(model.stream, seed):
+        assign(tensor, values)
+    for parameter, std in SCHEMES[model.init](model):
+        assign(parameter, draw(parameter.shape, std, seed, names[parameter]))
+
+
+def _initial_values(stream: ResidualStream, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """The residual mode's parameters and buffers, each with what the mode itself sets a copy of it to.
+
+    The copy is whole and on the CPU, wherever the stream's own lie: a mode need not know of shards. What it draws
+    there at random depends on the seed alone.
+    """
+    own = {**dict(stream.named_parameters()), **dict(stream.named_buffers())}
+    copies = {name: _unset(tensor) for name, tensor in own.items()}
+    copy = deepcopy(stream, {id(tensor): copies[name] for name, tensor in own.items()})
+    _reset_norms(copy)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(key(seed, "stream"))
+        copy.reset_parameters()
+    if unset := [f"stream.{name}" for name, values in copies.items() if values.isnan().any()]:
+        raise ValueError(f"{type(stream).__name__}: reset_parameters leaves {', '.join(unset)} unset")
+    return [(own[name], values) for name, values in copies.items()]
+
+
+def _unset(tensor: Tensor) -> Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+    if tensor.is_floating_point():
+        empty.fill_(torch.nan)
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _reset_norms(within: nn.Module) -> None:
+    for module in within.modules():
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
             module.reset_parameters()
-    model.stream.reset_parameters()
-    if unset := [names[parameter] for parameter in model.stream.parameters() if parameter.isnan().any()]:
-        raise ValueError(f"{type(model.stream).__name__}: reset_parameters leaves {', '.join(unset)} unset")
-    for parameter, std in SCHEMES[model.init](model):
-        parameter.copy_(draw(parameter.shape, std, seed, names[parameter]))

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import linear
 
 from hcexp.model.attention import Attention
@@ -33,6 +35,8 @@ class LanguageModel(nn.Module):
         qk_norm: norm queries and keys, with weights (OLMoE).
         rope_theta: base of the rotary angles.
         init: "mitchell" or "normal"; see `hcexp.model.init`.
+        activation_checkpointing: make the activations within a block a second time in the backward pass instead of
+            keeping them; the result is the same.
 
     Raises ValueError, naming the knob, for sizes that do not fit together.
     """
@@ -54,6 +58,7 @@ class LanguageModel(nn.Module):
         qk_norm: bool = False,
         rope_theta: float = 10000.0,
         init: str = "mitchell",
+        activation_checkpointing: bool = False,
     ):
         super().__init__()
         sizes = {"d": d, "layers": layers, "vocabulary_size": vocabulary_size, "pad_vocabulary_to": pad_vocabulary_to}
@@ -86,6 +91,7 @@ class LanguageModel(nn.Module):
             Block(
                 Attention(d, heads, qk_norm=_qk_norms(norm_of, d) if qk_norm else None),
                 FeedForward(d, inner),
+                activation_checkpointing=activation_checkpointing,
             )
             for _ in range(layers)
         )
@@ -120,6 +126,15 @@ class LanguageModel(nn.Module):
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
         for block in self.blocks:
             block.compile()
+
+    def shard(self, mesh: DeviceMesh) -> None:
+        """Distribute the parameters over a mesh of data-parallel processes, each along its first axis (FSDP2).
+
+        The weights of a block are put together while it works; those outside of blocks, of the residual stream among
+        them, stay together from the forward pass to the end of the backward pass.
+        """
+        for module in (*self.blocks, self):
+            fully_shard(module, mesh=mesh)
 
 
 def _qk_norms(norm_of: Callable[..., nn.Module], d: int) -> tuple[nn.Module, nn.Module]:

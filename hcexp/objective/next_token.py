@@ -13,6 +13,8 @@ from hcexp.data.loader import Batch
 from hcexp.evaluation import Downstream, Suite
 from hcexp.evaluation.buckets import TaskBatch
 from hcexp.model import LanguageModel
+from hcexp.model.init import key
+from hcexp.model.sharding import gathered
 from hcexp.optim import Schedule
 
 
@@ -23,7 +25,8 @@ class NextToken(L.LightningModule):
     bare loop.
 
     Args:
-        model: may lie on the meta device; the weights are drawn in `configure_model`.
+        model: may lie on the meta device; `configure_model` shards it, if the Trainer's strategy does, and draws the
+            weights.
         optimizer: makes the optimizer from the model.
         schedule: the learning rate's course.
         suite: the named validation sets.
@@ -71,10 +74,12 @@ class NextToken(L.LightningModule):
     def configure_model(self) -> None:
         if self.configured:
             return
-        self.model.to_empty(device=self.device)
-        self.model.reset_parameters(self.seed)
         if self.compile_blocks:
             self.model.compile_blocks()
+        if self.device_mesh is not None:  # the strategy shards
+            self.model.shard(self.device_mesh["data_parallel"])
+        self.model.to_empty(device=self.device)
+        self.model.reset_parameters(self.seed)
         self.configured = True
 
     def on_fit_start(self) -> None:
@@ -88,6 +93,18 @@ class NextToken(L.LightningModule):
         if algorithm not in (None, "norm"):
             raise ValueError(f"trainer.gradient_clip_algorithm={algorithm.value} is not supported: choose norm")
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed torch's generators by (seed, step, micro-batch, process).
+
+        So what is random in a step, such as dropout, is drawn by a run that goes on from a checkpoint as it would have
+        been without the interruption.
+        """
+        micro_batch = batch_idx % self.trainer.accumulate_grad_batches
+        seed = key(self.seed, f"step {self.trainer.global_step}.{micro_batch} of {self.global_rank}")
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device: half a millisecond
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """`loss` is what is minimised, `cross_entropy` what is reported: nats a token, the mean of the batch."""
         inputs, targets = batch
@@ -99,9 +116,9 @@ class NextToken(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip by the total norm, and keep the norm, which Lightning's own clipping throws away."""
+        """Clip by the total norm over all shards, and keep it, which Lightning's own clipping throws away."""
         limit = float("inf") if gradient_clip_val is None else gradient_clip_val
-        self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        self.grad_norm = gathered(nn.utils.clip_grad_norm_(self.parameters(), limit))
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimizer(self.model)

@@ -48,7 +48,10 @@ class Connection(nn.Module, ABC):
         """
 
     def reset_parameters(self) -> None:
-        """Set the mode's own parameters to their initial values (they may have been made on the meta device)."""
+        """Set the mode's own parameters and buffers to their initial values, in place and on the CPU.
+
+        They hold nothing before. What is drawn from torch's default generator depends on the run's seed alone.
+        """
 
     def undecayed(self) -> Iterable[nn.Parameter]:
         """The parameters that take no weight decay, norms aside."""

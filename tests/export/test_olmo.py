@@ -30,6 +30,7 @@ def test_the_parts_are_the_whole_and_share_no_memory():
     [
         ({}, None),
         ({"tied": False, "rope_theta": 500.0, "pad_vocabulary_to": 1, "d": 64, "heads": 2, "init": "normal"}, None),
+        ({"activation_checkpointing": True}, None),
         ({"norm": "rms_norm"}, "OLMo has no model.norm=rms_norm"),
         ({"norm_affine": True}, "OLMo has no model.norm_affine=True"),
         ({"norm_eps": 1e-6}, "OLMo has no model.norm_eps=1e-06"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hcexp.model.init import draw
+from tests.model.history import Dense
 
 
 def test_mitchell_deviations(small):
@@ -40,6 +41,28 @@ def test_a_draw_depends_on_seed_and_name():
     assert torch.equal(draw(shape, 1.0, 0, "a"), draw(shape, 1.0, 0, "a"))
     assert not torch.equal(draw(shape, 1.0, 0, "a"), draw(shape, 1.0, 1, "a"))
     assert not torch.equal(draw(shape, 1.0, 0, "a"), draw(shape, 1.0, 0, "b"))
+
+
+def test_what_a_mode_draws_itself_depends_on_the_seed(small):
+    one, other = small(Dense, seed=1), small(Dense, seed=2)
+    torch.manual_seed(6)
+    state = torch.get_rng_state()
+    one.reset_parameters(1)
+    assert torch.equal(torch.get_rng_state(), state)
+    same = small(Dense, seed=1)
+    for a, b, c in zip(one.stream.parameters(), other.stream.parameters(), same.stream.parameters(), strict=True):
+        assert torch.equal(a, c) and not torch.equal(a, b)
+    assert one.stream.scale.tolist() == [3.0, 0.5]  # a buffer is set, too
+
+
+def test_a_buffer_that_a_mode_leaves_unset_is_named(small):
+    class Forgetful(Dense):
+        def reset_parameters(self):
+            for connection in self.connections:
+                connection.reset_parameters()
+
+    with pytest.raises(ValueError, match="^Forgetful: reset_parameters leaves stream.scale unset$"):
+        small(Forgetful)
 
 
 def test_weights_do_not_depend_on_where_the_model_was_built(small):

@@ -120,6 +120,14 @@ def test_a_token_does_not_see_the_future(small, mode):
     torch.testing.assert_close(model(before)[:, :9], model(after)[:, :9], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_every_trained_parameter_has_a_gradient(small, mode):
+    """Processes that share a batch wait for all of them."""
+    model = small(mode)
+    model(tokens()).logsumexp(-1).mean().backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
 def test_vocabulary_is_padded(small):
     assert small(vocabulary_size=100, pad_vocabulary_to=128)(tokens()).shape == (2, 17, 128)
 

@@ -164,3 +164,42 @@ def test_the_schedule_steps_with_the_optimizer(make):
     assert rates[0] == 0.1 and rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0.01)
     assert isinstance(objective, L.LightningModule)
+
+
+DROPOUT = ["residual._target_=tests.model.history.Dense", "+residual.dropout=0.5"]
+
+
+def final_weights(run):
+    return {name: p.detach() for name, p in run.trainer.lightning_module.model.named_parameters()}
+
+
+def test_an_interrupted_run_drops_what_an_uninterrupted_one_drops(make_run, tmp_path, interrupt):
+    knobs = [*DROPOUT, "trainer.accumulate_grad_batches=2", "callbacks.checkpoint.every_n_steps=2"]
+    calm = make_run(*knobs, f"paths.runs={tmp_path}/calm")
+    calm.train()
+    interrupt(5)
+    with pytest.raises(KeyboardInterrupt):
+        make_run(*knobs).train()
+    interrupt(None)
+    resumed = make_run(*knobs)
+    resumed.train()
+    expected, found = final_weights(calm), final_weights(resumed)
+    for name, weight in expected.items():
+        assert torch.equal(found[name], weight), name
+
+
+def test_randomness_differs_in_seed_step_micro_batch_and_process(make_run, tmp_path, monkeypatch):
+    drawn = []
+    genuine = NextToken.training_step
+
+    def step(self, batch, batch_idx):
+        drawn[-1].append(torch.rand(()).item())
+        return genuine(self, batch, batch_idx)
+
+    monkeypatch.setattr(NextToken, "training_step", step)
+    for seed, rank in ((0, 0), (1, 0), (0, 1)):
+        monkeypatch.setattr(NextToken, "global_rank", rank)
+        drawn.append([])
+        make_run(f"seed={seed}", "trainer.accumulate_grad_batches=2", f"paths.runs={tmp_path}/{rank}").train()
+    assert [len(set(row)) for row in drawn] == [12] * 3
+    assert len({number for row in drawn for number in row}) == 36
