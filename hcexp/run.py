@@ -1,11 +1,10 @@
 """One configuration in, one result out: identity, train, record."""
 
-import hashlib
 import json
 import os
 import shlex
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -14,39 +13,23 @@ import lightning.pytorch as L
 import torch
 from filelock import FileLock, Timeout
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from hcexp.callbacks import latest
+from hcexp.attempts import ATTEMPTS, attempts
+from hcexp.callbacks import at_step, sync_folder, to_go_on_from
 from hcexp.configuration import shareable
 from hcexp.export import OlmoWeights
-from hcexp.tracking import public, record
+from hcexp.identity import differences, effective, hashed, listed, load_config
+from hcexp.tracking import public, record, send_unsent, store_uri
 
 RESULT = "result.json"
-
-# What cannot change a run's result. Files, tokenizers and weights count by their content, as fingerprints.
-WITHOUT_EFFECT = (
-    "choices",
-    "paths",
-    "tracking",
-    "callbacks.progress",
-    "callbacks.checkpoint",
-    "callbacks.throughput",
-    "data.cache",
-    "data.files",
-    "data.mixture",
-    "data.tokenizer",
-    "data.verify",
-    "data.workers",
-    "downstream.batch_size",
-    "downstream.tasks",
-    "evaluation.batch_size",
-    "evaluation.files",
-    "evaluation.sets",
-    "evaluation.source",
-    "init_from",
-)
+LOCK = ".lock"  # in the run's folder; flock: whoever is at the run holds it, and it dies with its process
+INHERITED = "HCEXP_RUN_LOCK"  # environment variable: number of a file descriptor that holds this run's lock already
+CONFIG = "config.yaml"  # the resolved configuration
+HASHED = "identity.json"  # what the folder's name is the hash of
 
 
 def build_model(config: DictConfig) -> torch.nn.Module:
@@ -61,36 +44,35 @@ class Run:
     Raises ValueError, FileNotFoundError and the like, in one line, for a configuration that cannot run.
     """
 
-    def __init__(self, config: DictConfig, overrides: Sequence[str] = ()):
+    def __init__(self, config: DictConfig, overrides: Sequence[str] = (), recorded: DictConfig | None = None):
+        """`recorded`: the configuration that the run has its name of, where it goes on with another one, `config`."""
         self.config = config
         self.overrides = list(overrides)
+        self.recorded = recorded
         self.model = build_model(config)
         self.model.initial = OlmoWeights(config.init_from, config.model, self.model) if config.init_from else None
         self.data = instantiate(config.data)
         self.suite = instantiate(config.evaluation)
         self.downstream = instantiate(config.downstream)
-        self.identity = self._identity()
+        self.content = self._content()
+        self.identity = hashed(self.content)
         self.trainer: L.Trainer | None = None  # of this process, once it trains
         self.directory = Path(config.paths.runs) / self.identity
 
-    def _identity(self) -> str:
-        """Hash of the resolved configuration and the data's fingerprints, less what cannot change the result."""
-        resolved = OmegaConf.to_container(self.config, resolve=True, throw_on_missing=True)
-        for knob in WITHOUT_EFFECT:
-            *parents, key = knob.split(".")
-            reduce(lambda section, name: section[name], parents, resolved).pop(key, None)
+    def _content(self) -> dict[str, Any]:
+        """What the identity is the hash of: the configuration, and the fingerprints of the data."""
         content = {
-            "config": resolved,
+            "config": effective(self.config if self.recorded is None else self.recorded),
             "data": self.data.fingerprint,
             "evaluation": self.suite.fingerprint,
             "downstream": self.downstream.fingerprint,
         }
         if self.model.initial:
             content["init_from"] = self.model.initial.checksum
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return content
 
     def result(self) -> dict[str, Any]:
-        """What the run left: `state` is "finished", "failed" or, if there is nothing yet, "missing"."""
+        """What the run left: `state` is "finished", "failed", "pruned" or, if there is nothing yet, "missing"."""
         try:
             return json.loads((self.directory / RESULT).read_text())
         except json.JSONDecodeError as error:
@@ -115,7 +97,7 @@ class Run:
         return self.suite.dataloaders(rank, world_size) + self.downstream.dataloaders(rank, world_size)
 
     def train(self) -> dict[str, Any]:
-        """Train to the end and return the result; a finished run is not repeated, a broken one goes on.
+        """Train to the end and return the result; a finished run is not repeated, a broken or pruned one goes on.
 
         While another process is at the same run, this one waits.
 
@@ -123,25 +105,51 @@ class Run:
             FloatingPointError: loss or gradient norm ceased to be finite.
             OSError: no room for a checkpoint.
             ConnectionError: the tracking server does not answer.
+            ValueError: another process is at the run, and this is one of several started together, which would
+                wait for it at their rendezvous until that gives up.
         """
-        if rank_zero_only.rank:  # one of several processes at one run: the first of them holds the lock
-            return self._train()
+        with self._locked():
+            result = self.result()
+            if result["state"] != "finished":
+                return self._train()
+            if result.get("run_id") and "uri" in self.config.tracking and not rank_zero_only.rank:
+                uri = store_uri(self.config.tracking.uri, self.config.paths.runs)
+                send_unsent(uri, result["run_id"], self.directory)
+            return result
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the run's lock; where the first of several processes, or whoever started this one, holds it: nothing."""
+        if rank_zero_only.rank or self._inherits_lock():
+            yield  # the lock belongs to what both have opened: releasing it here would take it from the other
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.directory / ".lock")
+        lock = FileLock(self.directory / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            if _started_together():
+                raise ValueError(
+                    f"another process is at the run {self.directory}: start again when it is done"
+                ) from None
             print(f"another process is at the run {self.directory}: waiting for it", flush=True)
             lock.acquire()
         try:
-            result = self.result()
-            return result if result["state"] == "finished" else self._train()
+            yield
         finally:
             self._remove_unstarted()
             lock.release()
 
+    def _inherits_lock(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(int(os.environ[INHERITED])), os.stat(self.directory / LOCK))
+        except (KeyError, ValueError, OSError):  # it is that of another run
+            return False
+
     def _train(self) -> dict[str, Any]:
         config, directory = self.config, self.directory
+        self._require_unchanged()
+        checkpoint = to_go_on_from(directory / "checkpoints")
         rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
         if config.compile:
             require_compiler()
@@ -151,39 +159,57 @@ class Run:
         # Everything that can be wrong in the configuration is built before the tracking store hears of the run.
         self.prepare()
         objective = self._objective()
-        callbacks = instantiate(config.callbacks, checkpoint={"folder": str(directory / "checkpoints")})
+        callbacks = self._callbacks()
         tracked = directory / "tracking.json"
-        logger = instantiate(
-            config.tracking,
-            runs=config.paths.runs,
-            run_id=json.loads(tracked.read_text())["run_id"] if tracked.exists() else None,
-        )
-        rank_zero_only(OmegaConf.save)(OmegaConf.create(self._recorded()), directory / "config.yaml")
+        run_id = json.loads(tracked.read_text())["run_id"] or None if tracked.exists() else None
+        logger = instantiate(config.tracking, runs=config.paths.runs, run_id=run_id, folder=str(directory))
+        taken = attempts(directory / ATTEMPTS, checkpoint, made_by, config, self.overrides)
+        begun = {"record": made_by, "attempts": taken}
         try:
+            run_id = logger.run_id or run_id or ""
+            _write(tracked, {"run_id": run_id})
+            _write(directory / ATTEMPTS, taken)
+            _write(directory / HASHED, self.content)
+            if self.recorded is None:
+                _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(self._recorded())))
             logger.log_hyperparams(self._recorded())
             logger.log_record(made_by)
-            logger.log_file(directory / "config.yaml")
-            _write(tracked, {"run_id": logger.run_id})
-            metrics = self._fit(objective, list(callbacks.values()), logger)
+            logger.log_file(directory / CONFIG)
+            metrics = self._fit(objective, list(callbacks.values()), logger, checkpoint)
+            steps = self.trainer.global_step
+            result = self._finish(
+                "finished" if steps == config.steps else "pruned",
+                begun,
+                metrics=metrics,
+                steps=steps,
+                tokens=steps * objective.tokens_per_step,
+                parameters=sum(p.numel() for p in objective.model.parameters()),
+                run_id=run_id,
+            )
         except BaseException as error:
             if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
                 error = error.__context__  # Lightning makes an exit of Ctrl-C
             logger.fail(error)
-            self._finish("failed", made_by, error=str(error).partition("\n")[0] or type(error).__name__)
+            with suppress(OSError):  # a full disk has no room for this either
+                self._finish("failed", begun, error=str(error).partition("\n")[0] or type(error).__name__)
             raise error
-        return self._finish(
-            "finished",
-            made_by,
-            metrics=metrics,
-            steps=config.steps,
-            tokens=config.steps * objective.tokens_per_step,
-            parameters=sum(p.numel() for p in objective.model.parameters()),
-            run_id=logger.run_id,
-        )
+        logger.close()
+        return result
 
-    def _fit(self, objective: L.LightningModule, callbacks: list[L.Callback], logger: Logger) -> dict[str, float]:
-        """Train from the newest checkpoint, or from the start, to the last step; returns and logs the final metrics."""
-        checkpoints = self.directory / "checkpoints"
+    def _require_unchanged(self) -> None:
+        """Raise ValueError, in one line, if somebody has edited the configuration that the folder has its name of."""
+        path = self.directory / CONFIG
+        if self.recorded is not None or not path.exists():
+            return
+        if changed := differences(effective(load_config(path)), self.content["config"]):
+            raise ValueError(
+                f"{path} is not what this run was begun with: {listed(changed)}; restore it, or delete the folder"
+            )
+
+    def _fit(
+        self, objective: L.LightningModule, callbacks: list[L.Callback], logger: Logger, checkpoint: Path | None
+    ) -> dict[str, float]:
+        """Train from a checkpoint, or from the start, to the last step; returns and logs the final metrics."""
         self.trainer = trainer = instantiate(
             self.config.trainer,
             callbacks=callbacks,
@@ -194,30 +220,42 @@ class Run:
             check_val_every_n_epoch=None,
             val_check_interval=(self.suite.every or 0) * self.config.trainer.accumulate_grad_batches or None,
         )
-        trainer.fit(objective, datamodule=self.data, ckpt_path=latest(checkpoints), weights_only=True)
-        if trainer.global_step < self.config.steps:  # a limit of the trainer's own, or a signal, after which it exits
+        try:
+            trainer.fit(objective, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise ValueError(
+                f"{checkpoint} is of another network than this code makes ({str(error).splitlines()[1].strip()}): "
+                f"use the code that began the run, or delete {checkpoint.parent} to train from the start"
+            ) from error
+        pruned = trainer.global_step < self.config.steps and any(getattr(c, "pruned", False) for c in callbacks)
+        if trainer.global_step < self.config.steps and not pruned:  # a limit of the trainer's own, or a signal
             raise ValueError(f"training ended at step {trainer.global_step} of steps={self.config.steps}")
         if objective.validated_step != trainer.global_step:
             trainer.validate(objective, datamodule=self.data, verbose=False, weights_only=True)
         metrics = dict(objective.validation)
         for callback in callbacks:
             metrics |= getattr(callback, "metrics", {})
-        logger.log_metrics(metrics, step=trainer.global_step)
+        if pruned:  # it may go on, and then has no points here that an uninterrupted run would not have
+            logger.prune(trainer.global_step)
+        else:
+            logger.log_metrics(metrics, step=trainer.global_step)
         logger.save()
-        if checkpoint := latest(checkpoints):
+        if checkpoint := at_step(self.directory / "checkpoints", trainer.global_step):
             logger.log_checkpoint(checkpoint)
         return metrics
 
     def _recorded(self) -> dict[str, Any]:
         """The resolved configuration as it is written down: a tracking server's password is nobody's business."""
-        resolved = OmegaConf.to_container(self.config, resolve=True)
+        resolved = OmegaConf.to_container(self.config if self.recorded is None else self.recorded, resolve=True)
         if resolved["tracking"].get("uri"):
             resolved["tracking"]["uri"] = public(resolved["tracking"]["uri"])
         return resolved
 
     def _remove_unstarted(self) -> None:
         """A run that could not start leaves no folder behind."""
-        lock = self.directory / ".lock"
+        lock = self.directory / LOCK
         if list(self.directory.iterdir()) == [lock]:
             lock.unlink()
             self.directory.rmdir()
@@ -236,7 +274,15 @@ class Run:
             compile=config.compile,
         )
 
-    def _finish(self, state: str, made_by: dict, **values: Any) -> dict[str, Any]:
+    def _callbacks(self) -> dict[str, L.Callback]:
+        folder = str(self.directory / "checkpoints")
+        callbacks = instantiate(self.config.callbacks, checkpoint={"folder": folder})
+        for name, callback in callbacks.items():
+            if not isinstance(callback, L.Callback):
+                raise ValueError(f"callbacks.{name}={callback} is no callback: to go without, write ~callbacks.{name}")
+        return dict(callbacks)
+
+    def _finish(self, state: str, begun: dict, **values: Any) -> dict[str, Any]:
         """The result file is written last, and is the only proof of success."""
         result = {
             "identity": self.identity,
@@ -246,18 +292,39 @@ class Run:
             "overrides": shareable(self.overrides),
             "seed": self.config.seed,
             **values,
-            "record": made_by,
+            **begun,
             "config": self._recorded(),
         }
         _write(self.directory / RESULT, result)
         return result
 
 
+def _started_together() -> bool:
+    """Whether this process is one of several that torchrun or SLURM has started for one run."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1 or (
+        SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    )
+
+
+def _write(path: Path, content: dict | list) -> None:
+    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False))
+
+
 @rank_zero_only
-def _write(path: Path, content: dict) -> None:
+def _write_text(path: Path, text: str) -> None:
+    """Write the file all at once, and for good."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False))
-    os.replace(partial, path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        line = f"{path} was not written ({error.strerror}): make room, and the same command goes on"
+        raise OSError(error.errno, line) from error
 
 
 def require_compiler() -> None:

@@ -26,6 +26,7 @@ OTHER = {"sum": "mean", "alternating": "fixed", "recycled": "widened", "block": 
         ["callbacks.progress.seconds=1"],
         ["callbacks.checkpoint.every_n_steps=2"],
         ["evaluation.batch_size=3"],
+        ["model.activation_checkpointing=true"],
     ],
     ids=str,
 )

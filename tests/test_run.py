@@ -53,7 +53,7 @@ def test_a_finished_run_leaves_its_result_and_is_not_trained_again(make_run, fit
     result = run.train()
     assert {
         "identity", "state", "error", "metrics", "overrides", "seed", "steps", "tokens", "parameters", "run_id",
-        "record", "config",
+        "record", "attempts", "config",
     } == set(result)  # fmt: skip
     assert (result["state"], result["error"]) == ("finished", None)
     assert (result["steps"], result["tokens"]) == (6, 6 * 2 * 32)
@@ -230,12 +230,18 @@ def test_two_processes_end_like_one(make_run, minute, tmp_path):
 
 @pytest.mark.parametrize(
     "overrides",
-    [["optimizer.lr=0"], ["schedule.warmup=60"], ["callbacks.curves.every=0"], ["data.sequence_length=100000"]],
+    [
+        ["optimizer.lr=0"],
+        ["schedule.warmup=60"],
+        ["callbacks.curves.every=0"],
+        ["data.sequence_length=100000"],
+        ["callbacks.throughput=null"],
+    ],
     ids=str,
 )
 def test_a_run_that_cannot_start_leaves_no_folder(make_run, overrides):
     run = make_run(*overrides)
-    with pytest.raises(Exception, match="lr|warmup|every|sequence_length"):
+    with pytest.raises(Exception, match="lr|warmup|every|sequence_length|throughput=None is no callback"):
         run.train()
     assert not run.directory.exists()
 

@@ -1,11 +1,27 @@
 """What watches a run while it trains, one callback a file: curves with their spikes, speed and memory,
-the progress that a person sees, checkpoints. Metrics go straight into the loggers, never through `self.log`.
+the progress that a person sees, the end of an unpromising trial, checkpoints. Metrics go straight into the loggers,
+never through `self.log`.
 """
 
-from hcexp.callbacks.checkpoint import StepCheckpoint, checkpoint_bytes, latest
+from hcexp.callbacks.checkpoint import StepCheckpoint, checkpoint_bytes
+from hcexp.callbacks.checkpoint_file import sync_folder
+from hcexp.callbacks.checkpoint_folder import at_step, latest, to_go_on_from
 from hcexp.callbacks.curves import Curves
 from hcexp.callbacks.progress import Progress
+from hcexp.callbacks.pruning import Pruning
 from hcexp.callbacks.spikes import SpikeScore
 from hcexp.callbacks.throughput import Throughput
 
-__all__ = ["Curves", "Progress", "SpikeScore", "StepCheckpoint", "Throughput", "checkpoint_bytes", "latest"]
+__all__ = [
+    "Curves",
+    "Progress",
+    "Pruning",
+    "SpikeScore",
+    "StepCheckpoint",
+    "Throughput",
+    "at_step",
+    "checkpoint_bytes",
+    "latest",
+    "sync_folder",
+    "to_go_on_from",
+]

@@ -1,9 +1,7 @@
-"""When checkpoints are written, which are kept, and which one to go on from."""
+"""When checkpoints are written, and which are kept."""
 
 import errno
-import re
 import shutil
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from hcexp.callbacks.checkpoint_file import PARTIAL, CheckpointFile
-
-NAME = re.compile(r"step=(\d+)\.ckpt")
+from hcexp.callbacks.checkpoint_folder import by_step, remove
+from hcexp.callbacks.termination import Termination
 
 
 class StepCheckpoint(Checkpoint):
@@ -23,9 +21,8 @@ class StepCheckpoint(Checkpoint):
 
     Files are called `step=000120.ckpt`. They are only written between optimiser steps, and where a
     validation is due at the same step, after it: a run that goes on from one repeats and misses nothing. On
-    SIGTERM the step is finished and saved if it has no more micro-batches to come; several processes could
-    not agree on that step, and go back to the last regular one. Ctrl+C may strike in the middle of an
-    optimiser step, and saves nothing.
+    SIGTERM the step is finished and saved: by one process if it has no more micro-batches to come, by several
+    in any case, once they agree on it. Ctrl+C may strike in the middle of an optimiser step, and saves nothing.
 
     Not a `ModelCheckpoint`: that one keeps at most one file without a metric to rank them, and saves in the
     middle of an accumulation after a resume.
@@ -52,6 +49,7 @@ class StepCheckpoint(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.folder is None:
             self.folder = Path(trainer.default_root_dir) / "checkpoints"
+        self._termination = Termination(trainer)
         with suppress(NotImplementedError):  # a sharding strategy may write without any such plugin
             if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
                 trainer.strategy.checkpoint_io = CheckpointFile()
@@ -60,8 +58,8 @@ class StepCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             for partial in self.folder.glob(f"step=*{PARTIAL}"):  # of a process that was killed
-                partial.unlink()
-        self._require_space(trainer, pl_module, self.keep + 1 - len(_by_step(self.folder)))
+                remove(partial)
+        self._require_space(trainer, pl_module, self.keep + 1 - len(by_step(self.folder)))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = self._saved = trainer.global_step
@@ -74,7 +72,7 @@ class StepCheckpoint(Checkpoint):
         if step == self._step:  # more micro-batches of this step to come
             return
         self._step = step
-        stopping = trainer.received_sigterm and trainer.world_size == 1
+        stopping = self._termination.agreed()
         # What is still due waited for a validation that did not come.
         self._due |= stopping or step % self.every_n_steps == 0 or step == trainer.max_steps
         if self._due and not self._validation_follows(trainer):
@@ -102,9 +100,9 @@ class StepCheckpoint(Checkpoint):
             logger.save()
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step:06}.ckpt", weights_only=False)
         if trainer.is_global_zero:
-            past = [path for step, path in _by_step(self.folder) if step <= trainer.global_step]
+            past = [path for step, path in by_step(self.folder) if step <= trainer.global_step]
             for path in past[: -self.keep]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                remove(path)
 
     def _require_space(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoints: int) -> None:
         line = None
@@ -131,22 +129,6 @@ def checkpoint_bytes(pl_module: L.LightningModule, optimizers: list) -> int:
     moments = sum(value.nbytes for value in state if isinstance(value, Tensor))
     trained = sum(parameter.nbytes for parameter in pl_module.parameters() if parameter.requires_grad)
     return int(1.05 * (weights + (moments or 2 * trained))) + 2**20
-
-
-def latest(folder: str | Path) -> Path | None:
-    """The checkpoint of the highest step in `folder` that is whole, or None; a damaged one is passed over."""
-    return next((path for _, path in reversed(_by_step(Path(folder))) if _whole(path)), None)
-
-
-def _by_step(folder: Path) -> list[tuple[int, Path]]:
-    found = ((NAME.fullmatch(path.name), path) for path in folder.glob("step=*.ckpt"))
-    return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def _whole(path: Path) -> bool:
-    if path.is_dir():  # sharded: Lightning writes this file last
-        return (path / "meta.pt").is_file()
-    return zipfile.is_zipfile(path)  # a zip file's directory stands at its end: missing if it was cut
 
 
 def _size(number: float) -> str:

@@ -35,12 +35,22 @@ class CheckpointFile(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())  # or the rename could survive a power cut that the content did not
             os.replace(partial, path)
+            sync_folder(path.parent)
         except BaseException as error:
             partial.unlink(missing_ok=True)
             if _disk_full(error):
                 line = f"the disk is full, checkpoint {path} was not written: make room and start again"
                 raise OSError(errno.ENOSPC, line) from error
             raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a rename within `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _disk_full(error: BaseException | None) -> bool:

@@ -107,7 +107,8 @@ class Curves(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.flush(trainer)
-        if self._count:
+        # A run that is stopped early may go on: it has no point there that an uninterrupted one would not have.
+        if self._count and self._step == trainer.max_steps:
             self._log(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:

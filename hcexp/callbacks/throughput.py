@@ -12,6 +12,8 @@ import torch
 class Throughput(L.Callback):
     """Tokens per second over all devices, peak memory and seconds of training, logged every few steps.
 
+    The last step's point is `metrics`, those of the whole run, and for the caller to log at its end.
+
     A step's duration runs from the end of the step before it (or, after a pause, from its own start) to its
     end. On CUDA it is measured between events on the device, so nothing waits and nothing is flattered by a
     host that runs ahead; elsewhere by the wall clock. Validation and checkpointing belong to no step.
@@ -79,7 +81,7 @@ class Throughput(L.Callback):
         self._pending.append((self._mark, end, self._to_skip <= 0 and not self._torn))
         self._mark, self._in_step, self._torn = end, False, False
         self._to_skip -= 1
-        if step % self.every == 0:
+        if step % self.every == 0 and step != trainer.max_steps:
             self._log(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -87,10 +89,6 @@ class Throughput(L.Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:
         self._pause()
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._pending:
-            self._log(trainer)
 
     def _pause(self) -> None:
         self._mark = None

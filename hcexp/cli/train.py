@@ -1,14 +1,23 @@
 """Train one run and record it in MLflow.
 
-The run is named by its configuration: a finished one is not run again, an interrupted one goes on.
+The run is named by its configuration: a finished one is not run again, an interrupted one goes on. With --resume RUN
+the configuration is the one that lies in the folder RUN; overrides may then only change what has no effect on the
+result (paths, tracking, workers, …), or on how many devices it is computed.
+
+With -m every override may list values (seed=0,1): Hydra's own sweeper and launcher then train the whole grid.
 
 example:
   hcexp train residual=dhc residual.n=4 scale=tiny
+  hcexp train -m residual=pre_norm,dhc seed=0,1
   hcexp train residual=shc seed=1 steps=100 optimizer.lr=1e-3
+  hcexp train --resume runs/0123456789abcdef trainer.devices=2
   hcexp train data=local data.files=my/texts evaluation=local evaluation.files=my/held_out
 """
 
+import signal
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hcexp.cli.arguments import add_overrides, parse, parser
 from hcexp.cli.quiet import quiet
@@ -17,26 +26,45 @@ from hcexp.cli.quiet import quiet
 def main(arguments: Sequence[str]) -> int:
     options = parser("train", __doc__)
     options.add_argument("--config", action="store_true", help="print the whole configuration and stop")
+    options.add_argument("-m", "--multirun", action="store_true", help="train every combination of the values listed")
+    options.add_argument(
+        "--resume", metavar="RUN", type=Path, help="go on with the run of this folder, as it was configured"
+    )
     add_overrides(options)
     chosen = parse(options, arguments)
     quiet()
+    if chosen.multirun:
+        if chosen.config or chosen.resume:
+            options.error("-m trains a grid: leave --config and --resume out")
+        from hcexp.cli.multirun import multirun
+
+        return multirun(chosen.overrides)
     from lightning.pytorch.utilities import rank_zero_only
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from hcexp.cli.budget import quick_look
+    from hcexp.cli.resumed import resumed
     from hcexp.configuration import compose
     from hcexp.run import Run
 
-    config = compose(chosen.overrides)
+    run = resumed(chosen.resume, chosen.overrides) if chosen.resume else None
+    config = run.config if run else compose(chosen.overrides)
     if chosen.config:
         from omegaconf import OmegaConf
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
-    run = Run(config, chosen.overrides)
+    run = run or Run(config, chosen.overrides)
     before = run.result()["state"]
-    result = run.train()
+    try:
+        result = run.train()
+    except SIGTERMException:  # an exit of status 0
+        print("hcexp: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 128 + signal.SIGTERM
     if rank_zero_only.rank:  # the first of several processes says it all
         return 0
+    if result["state"] == "pruned":
+        print(f"this run was pruned at step {result['steps']}; its result so far:")
     if before == "finished":
         print("this run was finished before; its result:")
     for name, value in sorted(result["metrics"].items()):

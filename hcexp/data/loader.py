@@ -71,15 +71,14 @@ class StepLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         first = self._current_step() * self._batches.accumulate
-        return iter(
-            DataLoader(
-                self._batches,
-                batch_size=None,
-                sampler=range(first, len(self)),
-                num_workers=self._workers,
-                pin_memory=torch.cuda.is_available(),
-            )
+        batches = DataLoader(
+            self._batches,
+            batch_size=None,
+            sampler=range(first, len(self)),
+            num_workers=self._workers,
+            pin_memory=torch.cuda.is_available(),
         )
+        return _in_one_line(iter(batches))
 
     def state_dict(self) -> dict:
         """Empty: the trainer's step says where to go on. It is here to tell Lightning that one can."""
@@ -87,6 +86,13 @@ class StepLoader:
 
     def load_state_dict(self, state: dict) -> None:
         """Nothing to do."""
+
+
+def _in_one_line(batches: Iterator[Batch]) -> Iterator[Batch]:
+    try:
+        yield from batches
+    except OSError as error:  # of a worker process: torch puts its traceback before what it says
+        raise OSError(str(error).strip().rpartition("\n")[2].removeprefix("OSError: ")) from error
 
 
 def rewind_to_step(trainer: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Tokens on disk: a folder of flat shards and an `index.json`, written once and memory-mapped for reading."""
+"""Tokens on disk: a folder of flat shards and an `index.json`, written once."""
 
 import hashlib
 import json
@@ -12,9 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from hcexp.data.checksum import checksum, file_checksum
+from hcexp.data.shard_file import ShardFile
 
 INDEX = "index.json"
 SHARD_TOKENS = 1 << 27  # 256 MiB of uint16
+MOST_OPEN = 256  # shards a process; the system's limit may be 1,024 files
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -132,7 +134,7 @@ def _sync(file: IO) -> None:
 
 
 class TokenStore:
-    """A stream of tokens in memory-mapped shards: EOS, document, EOS, document, EOS, …
+    """A stream of tokens in shards: EOS, document, EOS, document, EOS, …
 
     Attributes:
         tokens: length of the stream.
@@ -164,6 +166,7 @@ class TokenStore:
         self.sources: dict[str, dict[str, Any]] = index.get("sources", {})
         self.dtype = token_dtype(self.vocabulary_size)
         self._shards = index["shards"]
+        self._files: dict[int, ShardFile] = {}  # by number of the shard
         self._starts = np.cumsum([0] + [shard["tokens"] for shard in self._shards])
         for shard in self._shards:
             self._check(shard, verify)
@@ -186,6 +189,7 @@ class TokenStore:
 
         Raises:
             IndexError: the stream does not have them.
+            OSError: in one line, if a shard does not give them.
         """
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop} of a stream of {self.tokens}")
@@ -194,28 +198,33 @@ class TokenStore:
         filled = 0
         while filled < len(out):
             offset = start + filled - int(self._starts[shard])
-            part = self._maps[shard][offset : offset + len(out) - filled]
-            out[filled : filled + len(part)] = part
-            filled += len(part)
+            length = min(len(out) - filled, self._shards[shard]["tokens"] - offset)
+            out[filled : filled + length] = self._file(shard).read(offset, offset + length)
+            filled += length
             shard += 1
         return out
 
-    @cached_property
-    def _maps(self) -> list[np.ndarray]:
-        return [np.memmap(self.folder / shard["file"], dtype=self.dtype, mode="r") for shard in self._shards]
+    def _file(self, shard: int) -> ShardFile:
+        if shard not in self._files:
+            if len(self._files) == MOST_OPEN:
+                self._files.pop(next(iter(self._files)))
+            self._files[shard] = ShardFile(self.folder / self._shards[shard]["file"], self.dtype)
+        return self._files[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A pickled memory map is a copy of the whole corpus: a data-loader process opens its own.
-        return {name: value for name, value in self.__dict__.items() if name != "_maps"}
+        return self.__dict__ | {"_files": {}}  # another process opens its own
 
     def _check(self, shard: Mapping[str, Any], verify: bool) -> None:
         path, size = self.folder / shard["file"], shard["tokens"] * self.dtype.itemsize
-        if not path.is_file():
-            problem = "is missing"
-        elif path.stat().st_size != size:
-            problem = f"has {path.stat().st_size} bytes and not {size}"
-        elif verify and file_checksum(path) != shard["sha256"]:
-            problem = "does not have the checksum that it was written with"
-        else:
-            return
+        try:
+            if not path.is_file():
+                problem = "is missing"
+            elif path.stat().st_size != size:
+                problem = f"has {path.stat().st_size} bytes and not {size}"
+            elif verify and file_checksum(path) != shard["sha256"]:
+                problem = "does not have the checksum that it was written with"
+            else:
+                return
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror})"
         raise ValueError(f"shard {path} {problem}: delete {self.folder} and run `hcexp prepare` again")

@@ -5,6 +5,7 @@ record of the code, versions and hardware that made it.
 from hcexp.tracking.afterwards import add_metrics
 from hcexp.tracking.history import history
 from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
+from hcexp.tracking.outbox import send_unsent
 from hcexp.tracking.parameters import parameters
 from hcexp.tracking.record import record
 from hcexp.tracking.store import open_store, public, store_uri
@@ -18,5 +19,6 @@ __all__ = [
     "parameters",
     "public",
     "record",
+    "send_unsent",
     "store_uri",
 ]

@@ -9,7 +9,7 @@ def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
     """`(step, value)` of a metric in step order; empty if the run was not tracked, and, with a warning,
     if the store does not give it: a report's table needs no curve.
 
-    A run that went on from a checkpoint has recorded some steps twice: the later record counts.
+    Stores of earlier versions have some steps twice, of runs that went on from a checkpoint: the later record counts.
     """
     if not run_id:
         return []

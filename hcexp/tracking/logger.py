@@ -13,15 +13,16 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
+from hcexp.tracking.outbox import UNSENT, DiskFull, Outbox, left
 from hcexp.tracking.parameters import parameters
-from hcexp.tracking.store import open_store, public
+from hcexp.tracking.store import impatient, one_line, open_store, public
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 FLUSH_COUNT = 900  # metrics in one call; MLflow takes 1,000
-PARAMETERS_A_CALL = 100  # MLflow's limit
-ERROR_TAG = "error"
+LONGEST_PAUSE = 300  # seconds between two attempts at a store that is away
+ERROR_TAG, PRUNED_TAG = "error", "pruned"
 
 
 class BufferedMLFlowLogger(MLFlowLogger):
@@ -29,8 +30,11 @@ class BufferedMLFlowLogger(MLFlowLogger):
 
     One call to MLflow takes 5 to 40 ms, whether it brings one metric or hundreds. The buffer is written
     when it is full, `flush_seconds` after the last time, before every checkpoint (`save`), and when the run
-    ends, by an exception as well. If the store is away for a while, training goes on and the buffer waits
-    for it.
+    ends, by an exception as well. If the store is away for a while, training goes on: it is asked again after
+    pauses that grow, each time for seconds at most, and what it has not taken lies in `folder` (see `Outbox`).
+
+    A metric has one value a step: of a step that the store has already, as after a kill, or at the end of a
+    run, where the last values come once more, nothing is written.
 
     An infinite value is recorded as nan: MLflow's database would make it 1.8e308.
 
@@ -42,6 +46,7 @@ class BufferedMLFlowLogger(MLFlowLogger):
         run_name: what the run is called in MLflow's pages.
         run_id: go on in this MLflow run; if the store does not have it, a new run is begun, with a
             warning.
+        folder: of the run, for what the store does not take; None keeps that in memory.
         flush_seconds: longest time between two writes while metrics come in.
         tags: MLflow tags of the run, e.g. `mlflow.parentRunId`.
         checkpoint: keep a copy of the last checkpoint with the run.
@@ -58,17 +63,19 @@ class BufferedMLFlowLogger(MLFlowLogger):
         experiment: str = "hcexp",
         run_name: str | None = None,
         run_id: str | None = None,
+        folder: str | Path | None = None,
         flush_seconds: float = 10.0,
         tags: Mapping[str, Any] | None = None,
         checkpoint: bool = True,
     ) -> None:
         if not flush_seconds >= 0:
             raise ValueError(f"tracking.flush_seconds must not be negative, got {flush_seconds}")
-        self._buffer: list[tuple[str, float, int, int]] = []  # (name, value, milliseconds, step)
-        self._flush_seconds = flush_seconds
+        self._flush_seconds = self._pause = flush_seconds
         self._checkpoint = checkpoint
         self._flushed = time.monotonic()
         self._failing = False
+        self._last: dict[str, int] = {}  # the newest step of every metric, in the store or on its way
+        self._recorded: dict[str, str] = {}  # the parameters that the store has
         # The other ranks never write; a server's address is not opened before it is used.
         uri = open_store(uri, runs, experiment) if rank_zero_only.rank == 0 else "http://rank-zero"
         super().__init__(
@@ -78,8 +85,13 @@ class BufferedMLFlowLogger(MLFlowLogger):
             tags=dict(tags or {}),
             run_id=run_id,
         )
+        self._outbox = Outbox(uri, Path(folder) / UNSENT if folder else None)
         if rank_zero_only.rank == 0 and run_id is not None:
-            self._continue(run_id)
+            try:
+                with impatient():
+                    self._continue(run_id)
+            except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
+                raise ConnectionError(f"MLflow store {public(uri)} cannot be used: {one_line(error, uri)}") from error
 
     @property
     @rank_zero_experiment
@@ -91,7 +103,8 @@ class BufferedMLFlowLogger(MLFlowLogger):
         # take it for the user's wish.
         before = os.environ.get("MLFLOW_TRACKING_URI")
         try:
-            return MLFlowLogger.experiment.fget(self)
+            with impatient():
+                return MLFlowLogger.experiment.fget(self)
         finally:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             if before is not None:
@@ -103,77 +116,84 @@ class BufferedMLFlowLogger(MLFlowLogger):
         return self._tracking_uri
 
     def _continue(self, run_id: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            run = self._mlflow_client.get_run(run_id)
-        except MlflowException:
-            run = None
-        if run is None or run.info.lifecycle_stage == "deleted":
+        client = self._mlflow_client
+        if not _active(client, run_id):
             rank_zero_warn(f"MLflow run {run_id} is not in {public(self._tracking_uri)}: a new one is begun")
             self._run_id = None
-            return
-        self._mlflow_client.update_run(run_id, status="RUNNING")
-        if ERROR_TAG in run.data.tags:
-            self._mlflow_client.delete_tag(run_id, ERROR_TAG)
+        self._outbox.send(self.experiment, self.run_id)  # what an earlier attempt could not
+        data = client.get_run(self.run_id).data
+        self._last = {metric.key: metric.step for metric in data.to_proto().metrics}
+        self._recorded = data.params
+        client.update_run(self.run_id, status="RUNNING")
+        for tag in (ERROR_TAG, PRUNED_TAG):
+            if tag in data.tags:
+                client.delete_tag(self.run_id, tag)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Take metrics into the buffer; writes it only if it is full or has waited long enough."""
         now = int(time.time() * 1000)
         step = step or 0
-        for name, value in metrics.items():
-            self._buffer.append(entry(name, value, now, step))
-        if len(self._buffer) >= FLUSH_COUNT or time.monotonic() - self._flushed >= self._flush_seconds:
+        for metric, value, timestamp, step in (entry(name, value, now, step) for name, value in metrics.items()):
+            if step > self._last.get(metric, -1):
+                self._last[metric] = step
+                self._outbox.put(metric=metric, value=value, timestamp=timestamp, step=step)
+        if self._outbox.waiting >= FLUSH_COUNT or time.monotonic() - self._flushed >= self._flush_seconds:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the buffer: to the store, or, while that is away, into the run's folder."""
+        if self._failing and time.monotonic() - self._flushed < self._pause:
+            self._outbox.keep()
+        else:
             self.flush()
 
     @rank_zero_only
     def flush(self) -> None:
-        """Write the buffer. If the store fails, warn once and keep what was not written for the next time."""
-        from mlflow.entities import Metric
+        """Write the buffer. If the store fails, warn once and keep what was not written for the next time.
 
+        Raises:
+            OSError: it cannot be kept either.
+        """
         try:
-            while self._buffer:
-                batch = [Metric(*metric) for metric in self._buffer[:FLUSH_COUNT]]
-                self.experiment.log_batch(self.run_id, metrics=batch)
-                del self._buffer[:FLUSH_COUNT]
-            self._failing = False
+            self._outbox.send(self.experiment, self.run_id)
+            self._failing, self._pause = False, self._flush_seconds
+        except DiskFull:
+            raise
         except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
             if not self._failing:
-                self._warn(f"{len(self._buffer)} metrics are kept until the MLflow store takes them", error)
+                self._warn(f"{len(self._outbox)} entries are kept until the MLflow store takes them", error)
+            else:
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._failing = True
         self._flushed = time.monotonic()
 
     def _warn(self, what: str, error: Exception) -> None:
         uri = self._tracking_uri
-        reason = str(error).strip().partition("\n")[0].replace(uri, public(uri))[:200]
-        rank_zero_warn(f"{public(uri)}: {what} ({type(error).__name__}: {reason})")
+        rank_zero_warn(f"{public(uri)}: {what} ({type(error).__name__}: {one_line(error, uri)})")
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any], *_: Any, **__: Any) -> None:
         """Record a configuration (see `parameters`); what the run already has stays, as MLflow wants it."""
-        from mlflow.entities import Param
-
-        recorded = self.experiment.get_run(self.run_id).data.params
-        new = [Param(name, text) for name, text in parameters(params).items() if name not in recorded]
-        for start in range(0, len(new), PARAMETERS_A_CALL):
-            self.experiment.log_batch(self.run_id, params=new[start : start + PARAMETERS_A_CALL])
+        for name, text in parameters(params).items():
+            if name not in self._recorded:
+                self._recorded[name] = text
+                self._outbox.put(param=name, value=text)
+        self.flush()
 
     @rank_zero_only
     def log_record(self, record: Mapping[str, Any]) -> None:
         """Record what made the run (see `record`) as tags: `git.commit`, `versions.torch`, `hardware.cpu` …"""
-        from mlflow.entities import RunTag
-
-        tags = [RunTag(name, text) for name, text in parameters(record).items()]
-        self.experiment.log_batch(self.run_id, tags=tags)
+        for name, text in parameters(record).items():
+            self._outbox.put(tag=name, value=text)
+        self.flush()
 
     @rank_zero_only
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Keep a file with the run, in `folder` of its artifacts; a store that will not take it is warned of."""
-        try:
-            self.experiment.log_artifact(self.run_id, str(path), folder)
-        except Exception as error:  # the run itself is done: its result must not be lost over this
-            self._warn(f"{path.name} could not be kept there", error)
+        self._outbox.put(artifact=str(Path(path).absolute()), folder=folder)
+        self.flush()
 
     def log_checkpoint(self, path: Path) -> None:
         """Keep a checkpoint with the run, if the knob says so."""
@@ -181,33 +201,42 @@ class BufferedMLFlowLogger(MLFlowLogger):
             self.log_file(path, "checkpoints")
 
     @rank_zero_only
-    def save(self) -> None:
-        """Write the buffer."""
-        self.flush()
-
-    @rank_zero_only
     def finalize(self, status: str = "success") -> None:
         """Write the buffer and end the MLflow run; Lightning calls this after an exception as well."""
+        self._end("FAILED" if status == "failed" else "FINISHED")
+
+    @rank_zero_only
+    def prune(self, step: int) -> None:
+        """Mark the run as pruned after this optimiser step: the tag `pruned`."""
+        self._outbox.put(tag=PRUNED_TAG, value=str(step))
         self.flush()
-        if self._buffer:
-            rank_zero_warn(f"{len(self._buffer)} metrics were never taken by {public(self._tracking_uri)}")
-            return
-        try:
-            super().finalize(status)
-        except Exception as error:  # the run itself is done: its result must not be lost over this
-            self._warn("the MLflow run could not be closed", error)
 
     @rank_zero_only
     def fail(self, error: BaseException) -> None:
         """Mark the run failed, or killed if it was interrupted; the error's first line is the tag `error`."""
-        self.flush()
+        line = str(error).strip().partition("\n")[0]
+        self._outbox.put(tag=ERROR_TAG, value=f"{type(error).__name__}: {line}"[:500])
+        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+        self._end("KILLED" if interrupted else "FAILED")
+        self.close()
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Try once more to write everything; one line says so if the store still does not take it."""
+        if len(self._outbox):
+            self._try("the rest could not be written")
+        if len(self._outbox):
+            rank_zero_warn(f"{public(self._tracking_uri)}: {left(self._outbox)}")
+
+    def _end(self, status: str) -> None:
+        self._outbox.put(status=status, timestamp=int(time.time() * 1000))
+        self._try("the MLflow run could not be ended")
+
+    def _try(self, failed: str) -> None:
         try:
-            line = str(error).strip().partition("\n")[0]
-            self.experiment.set_tag(self.run_id, ERROR_TAG, f"{type(error).__name__}: {line}"[:500])
-            interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
-            self.experiment.set_terminated(self.run_id, "KILLED" if interrupted else "FAILED")
-        except Exception as failure:  # the first error is the one to be seen
-            self._warn("the MLflow run could not be marked failed", failure)
+            self.flush()
+        except OSError as error:  # the run's own error, or its result, must not be lost over this
+            self._warn(failed, error)
 
 
 class NoTracking(DummyLogger):
@@ -232,6 +261,17 @@ def entry(name: str, value: float, milliseconds: int, step: int) -> tuple[str, f
     """A metric as the store takes it."""
     value = float(value)
     return _allowed(name), math.nan if math.isinf(value) else value, milliseconds, step
+
+
+def _active(client: "MlflowClient", run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id).info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
 
 
 @cache

@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +12,8 @@ from filelock import FileLock
 
 DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # scheme: default port
 CONNECT_SECONDS = 5
+# MLflow's own are 7 times and 120 s: minutes, with the pauses between. One more is for a connection that was closed.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{CONNECT_SECONDS}"}
 
 
 def open_store(uri: str | None, runs: str | Path, experiment: str = "hcexp") -> str:
@@ -52,6 +56,24 @@ def public(uri: str) -> str:
     return scheme + mark + rest
 
 
+def one_line(error: Exception, uri: str) -> str:
+    """The first line of what a store raised, fit for a message."""
+    line = str(error).strip().partition("\n")[0].replace(uri, public(uri))
+    return line[:200] or type(error).__name__
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Calls to a server give up within seconds in here, unless the environment says otherwise."""
+    missing = IMPATIENT.keys() - os.environ.keys()
+    os.environ.update({name: IMPATIENT[name] for name in missing})
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
+
+
 def _open_sqlite(uri: str, experiment: str) -> None:
     database = Path(urlsplit(uri).path.removeprefix("/"))  # sqlite:///relative, sqlite:////absolute
     if database.name in ("", ":memory:"):
@@ -67,17 +89,17 @@ def _open_experiment(uri: str, experiment: str, artifacts: Path | None) -> None:
     from mlflow.tracking import MlflowClient
 
     try:
-        client = MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            try:
-                client.create_experiment(experiment, artifact_location=str(artifacts) if artifacts else None)
-            except MlflowException as error:  # another worker was faster
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
+        with impatient():
+            client = MlflowClient(uri)
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                try:
+                    client.create_experiment(experiment, artifact_location=str(artifacts) if artifacts else None)
+                except MlflowException as error:  # another worker was faster
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
     except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
-        reason = str(error).strip().partition("\n")[0].replace(uri, public(uri))[:200]
-        raise ConnectionError(f"MLflow store {public(uri)} cannot be used: {reason}") from error
+        raise ConnectionError(f"MLflow store {public(uri)} cannot be used: {one_line(error, uri)}") from error
     if found is not None and found.lifecycle_stage == "deleted":
         raise ValueError(f"tracking.experiment={experiment!r} is deleted in {public(uri)}: choose another")
 

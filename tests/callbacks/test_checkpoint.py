@@ -239,23 +239,27 @@ def test_the_estimate_is_close(fit, regression, tmp_path):
     assert size < before < 1.2 * size
 
 
-def test_latest_goes_by_step_and_passes_over_what_is_not_whole(tmp_path):
-    assert latest(tmp_path) is None and latest(tmp_path / "missing") is None
-    for step in ("000009", "000010", "1000000"):
-        torch.save({"step": torch.zeros(1000)}, tmp_path / f"step={step}.ckpt")
-    (tmp_path / "step=9999999.ckpt.partial").touch()
-    (tmp_path / "last.ckpt").touch()
-    assert latest(tmp_path).name == "step=1000000.ckpt"
-    cut = tmp_path / "step=1000000.ckpt"
-    cut.write_bytes(cut.read_bytes()[:-30])
-    (tmp_path / "step=2000000.ckpt").mkdir()  # sharded, and not finished
-    assert latest(tmp_path).name == "step=000010.ckpt"
-
-
 def test_what_a_killed_process_was_writing_is_removed(regression, fit, tmp_path):
     (tmp_path / "step=000005.ckpt.partial").write_bytes(b"half")
+    (tmp_path / "step=000004.ckpt.partial").mkdir()  # sharded
+    (tmp_path / "step=000004.ckpt.partial" / "meta.pt").touch()
     fit(regression(), [StepCheckpoint(10, folder=tmp_path)], 10)
     assert names(tmp_path) == ["step=000010.ckpt"]
+
+
+def test_killed_between_rename_and_deletion_the_next_save_deletes(regression, fit, tmp_path, monkeypatch):
+    import hcexp.callbacks.checkpoint as module
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "remove", killed)
+        with pytest.raises(SystemExit):
+            fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 20)
+    assert names(tmp_path) == [f"step=0000{step}.ckpt" for step in ("05", "10", "15")]
+    fit(regression(start=15), [StepCheckpoint(5, folder=tmp_path)], 20, ckpt=latest(tmp_path))
+    assert names(tmp_path) == ["step=000015.ckpt", "step=000020.ckpt"]
 
 
 @pytest.mark.parametrize("knobs", [{"every_n_steps": 0}, {"keep": 0}])

@@ -41,6 +41,17 @@ def test_curves_are_those_computed_by_hand(regression, memory, fit, accumulate):
     assert curves.metrics["train/loss_ema99"] == memory.curves["train/loss_ema99"][-1][1]
 
 
+def test_a_run_that_is_stopped_early_has_no_point_that_an_uninterrupted_one_has_not(regression, memory, fit):
+    class Stopped(regression):
+        def on_train_batch_end(self, *_):
+            self.trainer.should_stop = self.trainer.global_step == 10
+
+    curves = Curves(every=4)
+    fit(Stopped(), [curves], 30, memory)
+    assert [step for step, _ in memory.curves["train/loss"]] == [4, 8]
+    assert curves.state_dict()["count"] == 2
+
+
 def test_a_short_last_accumulation_is_a_mean_of_what_there_was(regression, memory, fit):
     # 5 batches an epoch, accumulated by 2: Lightning steps after 2, 2 and 1
     module = regression(length=5)

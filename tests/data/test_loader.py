@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -56,3 +58,14 @@ def test_the_loader_begins_at_the_step_of_the_moment(counting_store, workers):
         seen = [inputs for inputs, _ in loader]
         assert len(seen) == 2 * (5 - now)
         assert all(torch.equal(inputs, batches[2 * now + i][0]) for i, inputs in enumerate(seen))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_shard_that_cannot_be_read_is_one_line_whoever_reads_it(counting_store, workers):
+    store = counting_store(100, shard_tokens=50)
+    loader = iter(StepLoader(MicroBatches(store, 5, 4, 0), lambda: 0, steps=500, workers=workers))
+    next(loader)
+    os.truncate(store.folder / "tokens-00001.bin", 0)
+    with pytest.raises(OSError, match=r"^shard .*tokens-00001.bin cannot be read \(it ends at byte \d+\): [^\n]*$"):
+        for _ in loader:
+            pass

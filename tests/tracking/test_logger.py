@@ -4,7 +4,6 @@ import os
 import lightning.pytorch as L
 import pytest
 import torch
-from mlflow.exceptions import MlflowException
 from torch.utils.data import DataLoader
 
 from hcexp.tracking import BufferedMLFlowLogger, NoTracking
@@ -135,21 +134,28 @@ def test_a_run_that_is_gone_is_begun_anew(logger, runs, client, deleted):
     assert again.run_id != run_id and history(client, again, "a") == [(1, 1.0)]
 
 
-def test_a_store_that_is_away_for_a_while_costs_nothing(logger, client, monkeypatch):
-    logger.log_metrics({"a": 1.0}, 1)
-    log_batch = logger.experiment.log_batch
-
-    def away(*args, **kwargs):
-        raise MlflowException("API request failed\nwith a long story")
-
-    monkeypatch.setattr(logger.experiment, "log_batch", away)
-    with pytest.warns(UserWarning, match="1 metrics are kept .*API request failed\\)$"):
-        logger.save()
+def test_of_a_step_that_the_store_has_nothing_is_written_again(logger, runs, client):
+    logger.log_metrics({"a": 1.0, "b": 1.0}, 1)
     logger.log_metrics({"a": 2.0}, 2)
-    logger.save()  # warned once is enough; a second warning would be an error under -W error
-    monkeypatch.setattr(logger.experiment, "log_batch", log_batch)
     logger.save()
-    assert history(client, logger, "a") == [(1, 1.0), (2, 2.0)]
+    logger.log_metrics({"a": 2.5, "b": 2.5}, 2)  # as the final metrics repeat the last point
+    logger.save()  # killed after that: the run goes on from step 0
+    again = BufferedMLFlowLogger(runs=runs, run_id=logger.run_id)
+    for step in (1, 2, 3):
+        again.log_metrics({"a": 10.0 * step, "b": 10.0 * step}, step)
+    again.finalize()
+    assert history(client, again, "a") == [(1, 1.0), (2, 2.0), (3, 30.0)]
+    assert history(client, again, "b") == [(1, 1.0), (2, 2.5), (3, 30.0)]
+
+
+def test_a_pruned_run_ends_normally_and_says_where(logger, runs, client):
+    logger.finalize()
+    logger.prune(7)
+    run = client.get_run(logger.run_id)
+    assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "7")
+    BufferedMLFlowLogger(runs=runs, run_id=logger.run_id)
+    run = client.get_run(logger.run_id)
+    assert run.info.status == "RUNNING" and "pruned" not in run.data.tags
 
 
 def test_what_is_not_finite_stays_readable(logger, client):

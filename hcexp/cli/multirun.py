@@ -1,0 +1,110 @@
+"""The grid of `hcexp train -m`, by Hydra's own sweeper and launcher."""
+
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from math import nan
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig
+
+from hcexp.cli.errors import explain
+from hcexp.cli.grid import of_hydra, points
+from hcexp.cli.quiet import quiet
+from hcexp.configuration import compose, shareable, shipped
+from hcexp.run import Run
+from hcexp.tracking import open_store
+
+# What Hydra would log and lay down beside the runs is in the runs' own folders.
+SILENT = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null", "hydra.sweep.subdir=.")
+ENDED = ("finished", "pruned")
+
+
+def multirun(overrides: Sequence[str]) -> int:
+    """Train every point of a grid; 1 if a run failed, which does not stop the others, else 0.
+
+    Raises what `compose` and `Run` raise, and ValueError for runs of several processes, before the first one starts.
+    """
+    search = [o for o in overrides if o.startswith("hydra.searchpath=")]
+    runs = [_planned([*search, *point]) for point in points(overrides)]
+    config = runs[0].config if runs else compose([o for o in overrides if o.startswith(("paths.", "tracking"))])
+    if "uri" in config.tracking:  # made here, or refused, before a launcher starts several runs at once
+        open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
+    with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+    # Outside of that context: every run composes for itself.
+    with _working_folder(Path(config.paths.runs)) as folder:
+        try:
+            hydra.multirun("train", train, [*SILENT, folder, *overrides], with_log_configuration=False)
+        except SIGTERMException:  # an exit of status 0
+            print("hcexp: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+            return 128 + signal.SIGTERM
+    return 0 if all(run.result()["state"] in ENDED for run in runs) else 1
+
+
+def train(_: DictConfig) -> float:
+    """One run of the grid, from the overrides that Hydra has for it; nan in place of its loss if it failed.
+
+    The configuration is composed anew, so that the run is the one that the same overrides make alone.
+    """
+    quiet()
+    hydra = HydraConfig.get()
+    overrides = [*(o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")), *hydra.overrides.task]
+    said = shlex.join(shareable([o for o in overrides if not of_hydra(o)]))
+    try:
+        run = Run(compose(overrides), overrides)
+        result = run.train()
+    except Exception as error:
+        line = explain(error, overrides)
+        if line is None or os.environ.get("HCEXP_TRACEBACK"):
+            traceback.print_exc()
+        print(f"hcexp: failed: {said}: {line or error}", file=sys.stderr, flush=True)
+        return nan
+    names = ("train/loss", f"{run.suite.name}/mean/loss")
+    losses = [f"{name} {result['metrics'][name]:.4f}" for name in names if name in result["metrics"]]
+    print(f"{said}: {'  '.join([*losses, str(run.directory)])}", flush=True)
+    return result["metrics"].get("train/loss", nan)
+
+
+def _planned(overrides: list[str]) -> Run:
+    """A run of the grid, not begun."""
+    try:
+        run = Run(compose(overrides), overrides)
+        trainer = instantiate(run.config.trainer, logger=False, enable_checkpointing=False)
+    except Exception as error:
+        error.add_note(f"in the run {shlex.join(shareable(overrides))}")
+        raise
+    if trainer.world_size > 1:
+        raise ValueError(
+            f"-m has one process a run, and trainer.devices={run.config.trainer.devices} with "
+            f"trainer.num_nodes={trainer.num_nodes} makes {trainer.world_size}: every one of them would go through "
+            "the whole grid; use hcexp sweep, with the grid in a YAML file"
+        )
+    return run
+
+
+@contextmanager
+def _working_folder(runs: Path) -> Iterator[str]:
+    """The override that gives Hydra a folder among the runs; what a launcher leaves there stays, and nothing else.
+
+    Nobody else may read it: Hydra writes the whole configuration there, a tracking server's password with it.
+    """
+    folder = runs.absolute() / f".multirun-{os.getpid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    quoted = str(folder).replace("'", r"\'")
+    try:
+        yield f"hydra.sweep.dir='{quoted}'"
+    finally:
+        (folder / "multirun.yaml").unlink(missing_ok=True)
+        with suppress(OSError):  # what a launcher of a cluster keeps there
+            folder.rmdir()
+            runs.rmdir()

@@ -1,0 +1,126 @@
+import json
+import pickle
+import shlex
+import signal
+
+import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from hcexp.cli import multirun
+from hcexp.cli.grid import points
+from hcexp.configuration import compose
+from hcexp.run import Run
+
+
+def results(tmp_path):
+    return {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/result.json")}
+
+
+def test_every_point_is_the_run_that_the_same_overrides_make_alone(hcexp, minute, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    status, out, err = hcexp("train", "-m", *minute, "residual=pre_norm,shc")
+    assert status == 0 and "failed" not in err
+    found = results(tmp_path)
+    for mode in ("pre_norm", "shc"):
+        overrides = [*minute, f"residual={mode}"]
+        run = Run(compose(overrides), overrides)
+        assert found[run.identity]["overrides"] == overrides
+        (line,) = [line for line in out.splitlines() if line.startswith(f"{shlex.join(overrides)}: ")]
+        losses = {name: found[run.identity]["metrics"][name] for name in ("train/loss", "local/mean/loss")}
+        assert line.endswith(
+            f"train/loss {losses['train/loss']:.4f}  local/mean/loss {losses['local/mean/loss']:.4f}  {run.directory}"
+        )
+    # Hydra leaves nothing: neither here, nor beside the runs.
+    assert list((tmp_path / "here").iterdir()) == []
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == set(found) and len(found) == 2
+
+
+def test_a_run_that_fails_stops_no_other(hcexp, minute, tmp_path):
+    status, out, err = hcexp("train", "-m", *minute, "optimizer.lr=1e30,1e-3")
+    assert status == 1
+    (line,) = [line for line in err.splitlines() if not line.startswith("tokens of ")]
+    assert line.startswith("hcexp: failed: ") and "optimizer.lr=1e+30: loss is nan at step" in line
+    assert sorted(result["state"] for result in results(tmp_path).values()) == ["failed", "finished"]
+    assert out.count("train/loss") == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["residual=shc,dhcc"], "residual=dhcc is not known, did you mean dhc"),
+        (["model.heads=2,5"], "model.heads=5 does not divide model.d=32"),
+        (["seed=0,a"], "seed=a is not allowed: it must be a whole number"),
+        (["seed=0,1", "trainer.devices=2"], "-m has one process a run, and trainer.devices=2 with trainer.num_nodes=1"),
+        (["seed=0,1", "hydra/launcher=nowhere"], "hydra/launcher=nowhere is not known; choose from basic"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line_before_any_run_starts(refused, minute, tmp_path, overrides, line):
+    assert refused("train", "-m", *minute, *overrides).startswith(line)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_choices_of_ones_own_are_found(hcexp, minute, tmp_path, monkeypatch):
+    own = tmp_path / "own" / "residual"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: hcexp.residual.StaticHyperConnections\n_partial_: true\nn: 3\n")
+    search = f"hydra.searchpath=[file://{tmp_path}/own]"
+    status, _, err = hcexp("train", "-m", *minute, search, "residual=mine", "seed=0,1")
+    assert status == 0 and "failed" not in err
+    alone = [search, *minute, "residual=mine", "seed=1"]
+    assert Run(compose(alone), alone).identity in results(tmp_path)
+
+
+def test_a_password_is_neither_shown_nor_left(hcexp, minute, tmp_path, monkeypatch):
+    """A tracking server that needs one stands among the overrides, which Hydra writes down while it works."""
+    left = []
+
+    def opened(uri, runs, experiment):
+        left.append(uri)
+
+    def train(self):
+        (folder,) = (tmp_path / "runs").glob(".multirun-*")
+        assert folder.stat().st_mode & 0o077 == 0
+        raise ValueError("no server")
+
+    monkeypatch.setattr(multirun, "open_store", opened)
+    monkeypatch.setattr(Run, "train", train)
+    secret = "tracking.uri=http://me:secret@127.0.0.1:9"
+    own = [override for override in minute if not override.startswith("tracking")]
+    status, out, err = hcexp("train", "-m", *own, secret)
+    assert status == 1 and left == ["http://me:secret@127.0.0.1:9"]
+    assert "secret" not in out + err and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("error, ended", [(SIGTERMException, 128 + signal.SIGTERM), (KeyboardInterrupt, 130)])
+def test_a_signal_ends_the_whole_grid(hcexp, minute, tmp_path, monkeypatch, error, ended):
+    begun = []
+
+    def train(self):
+        begun.append(self.identity)
+        raise error
+
+    monkeypatch.setattr(Run, "train", train)
+    status, _, err = hcexp("train", "-m", *minute, "seed=0,1")
+    assert (status, len(begun)) == (ended, 1)
+    assert err.endswith("hcexp: stopped; the same command goes on from the last checkpoint\n")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("option", [["--config"], ["--resume", "runs/0123456789abcdef"]])
+def test_what_is_about_one_run_does_not_go_with_a_grid(refused, minute, option):
+    assert refused("train", "-m", *option, *minute) == "-m trains a grid: leave --config and --resume out"
+
+
+def test_a_launcher_can_send_the_task_to_other_processes():
+    assert pickle.loads(pickle.dumps(multirun.train)) is multirun.train
+
+
+def test_points_are_multiplied_as_hydra_does():
+    assert points(["a=1", "b=2,3", "c=range(2)", "hydra/launcher=basic"]) == [
+        ["a=1", "b=2", "c=0"],
+        ["a=1", "b=2", "c=1"],
+        ["a=1", "b=3", "c=0"],
+        ["a=1", "b=3", "c=1"],
+    ]
+    assert points(["a=interval(0,1)"]) == []

@@ -1,0 +1,445 @@
+"""A run that was killed, or that its machine or its servers failed, goes on as if nothing had happened."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+import hcexp.callbacks.checkpoint
+import hcexp.run
+from hcexp.callbacks import latest
+from hcexp.configuration import compose
+from hcexp.objective import NextToken
+from hcexp.run import INHERITED, LOCK, Run
+from tests.conftest import MINUTE
+
+# The curves' points, the checkpoints and the validations fall on different steps, and the last is none of the first.
+KNOBS = (
+    "residual=dhc",
+    "tracking=mlflow",
+    "steps=10",
+    "evaluation.every=4",
+    "callbacks.checkpoint.every_n_steps=2",
+    "callbacks.curves.every=3",
+    "callbacks.curves.spike_warmup=3",
+    "callbacks.curves.spike_threshold=1.0",
+)
+
+
+class Left:
+    """What a run leaves: all that must not depend on how often it was interrupted."""
+
+    def __init__(self, run, store):
+        result = run.result()
+        assert result["state"] == "finished"
+        self.metrics = {name: value for name, value in result["metrics"].items() if not name.startswith("perf/")}
+        checkpoint = torch.load(latest(run.directory / "checkpoints"), weights_only=True)
+        self.tensors = dict(_tensors({"state": checkpoint["state_dict"], "optimizer": checkpoint["optimizer_states"]}))
+        self.schedule, self.curves = checkpoint["lr_schedulers"], checkpoint["callbacks"]["Curves"]
+        with sqlite3.connect(store) as database:
+            this = [result["run_id"]]
+            points = database.execute("select key, step, value from metrics where run_uuid = ?", this).fetchall()
+            self.status = database.execute("select status from runs where run_uuid = ?", this).fetchone()
+        twice = [point for point, count in Counter(point[:2] for point in points).items() if count > 1]
+        assert not twice
+        self.last = {key: value for key, step, value in sorted(points) if key.startswith("perf/") and step == 10}
+        self.points = sorted(point for point in points if not point[0].startswith("perf/"))
+
+    def __eq__(self, other):
+        assert self.metrics == other.metrics
+        assert self.points == other.points
+        assert self.tensors.keys() == other.tensors.keys()
+        assert [name for name, tensor in self.tensors.items() if not torch.equal(tensor, other.tensors[name])] == []
+        return (self.schedule, self.curves, self.status) == (other.schedule, other.curves, other.status)
+
+
+def _tensors(content, name=""):
+    if isinstance(content, torch.Tensor):
+        yield name, content
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inside:
+        yield from _tensors(value, f"{name}.{key}")
+
+
+@pytest.fixture(scope="module")
+def begin(texts, mlflow_template):
+    """Makes the run in a folder with a store of its own."""
+
+    def make(folder, *overrides):
+        if not (folder / "mlflow.db").exists():
+            folder.mkdir(exist_ok=True)
+            shutil.copy(mlflow_template, folder / "mlflow.db")
+        files = [f"data.files={texts}/train.txt", f"evaluation.files={texts}/held.txt"]
+        arguments = [*MINUTE, *files, f"paths.cache={texts}/cache", f"paths.runs={folder}", *KNOBS, *overrides]
+        return Run(compose(arguments), arguments)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(begin, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run = begin(folder)
+    result = run.train()
+    left = Left(run, folder / "mlflow.db")
+    assert left.last == {name: value for name, value in result["metrics"].items() if name.startswith("perf/")}
+    assert [step for name, step, _ in left.points if name == "train/loss"] == [3, 6, 9, 10]
+    assert [step for name, step, _ in left.points if name == "local/mean/loss"] == [4, 8, 10]
+    return left
+
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def forked(act):
+    """Acts in a process of its own, which has to be killed in it."""
+    pid = os.fork()
+    if not pid:
+        try:
+            act()
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+
+
+# Killed
+
+
+def in_step(step, patch):
+    genuine = NextToken.training_step
+
+    def training_step(self, *arguments):
+        return die() if self.trainer.global_step == step - 1 else genuine(self, *arguments)
+
+    patch.setattr(NextToken, "training_step", training_step)
+
+
+def in_a_step(patch):
+    in_step(8, patch)
+
+
+def in_a_step_after_a_point(patch):
+    """Of the curves, which the last checkpoint has not."""
+    in_step(10, patch)
+
+
+def in_validation(patch):
+    genuine = NextToken.validation_step
+    patch.setattr(
+        NextToken, "validation_step", lambda self, *a: die() if self.trainer.global_step == 8 else genuine(self, *a)
+    )
+
+
+def while_a_checkpoint_is_written(patch):
+    genuine = torch.save
+
+    def save(content, file):
+        if content["global_step"] == 6:
+            file.write(b"PK\3\4 and so on")
+            file.flush()
+            die()
+        genuine(content, file)
+
+    patch.setattr(torch, "save", save)
+
+
+def between_rename_and_deletion(patch):
+    patch.setattr(hcexp.callbacks.checkpoint, "remove", die)
+
+
+def while_metrics_are_written(patch):
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    genuine = SqlAlchemyStore._update_latest_metrics_if_necessary
+
+    def update(self, metrics, session):
+        genuine(self, metrics, session)
+        if any(metric.step >= 6 for metric in metrics):
+            die()
+
+    patch.setattr(SqlAlchemyStore, "_update_latest_metrics_if_necessary", update)
+
+
+def after_the_last_step(patch):
+    patch.setattr(Trainer, "validate", die)
+
+
+def before_the_final_metrics(patch):
+    patch.setattr(hcexp.callbacks.Throughput, "metrics", property(die))
+
+
+def before_the_result(patch):
+    patch.setattr(Run, "_finish", die)
+
+
+def before_the_first_step(patch):
+    patch.setattr(Run, "_fit", die)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        before_the_first_step,
+        in_a_step,
+        in_a_step_after_a_point,
+        in_validation,
+        while_a_checkpoint_is_written,
+        between_rename_and_deletion,
+        while_metrics_are_written,
+        after_the_last_step,
+        before_the_final_metrics,
+        before_the_result,
+    ],
+)
+@pytest.mark.parametrize("flush", [0, 1000])  # every point is in the store at once, or none before a checkpoint
+def test_a_killed_run_ends_as_if_nothing_had_been(begin, undisturbed, tmp_path, monkeypatch, moment, flush):
+    knob = f"tracking.flush_seconds={flush}"
+    run = begin(tmp_path, knob)
+    with monkeypatch.context() as patch:
+        moment(patch)
+        forked(run.train)
+    assert run.result()["state"] == "missing"
+    begin(tmp_path, knob).train()
+    assert Left(run, tmp_path / "mlflow.db") == undisturbed
+
+
+def test_one_that_is_killed_again_and_again_too(begin, undisturbed, tmp_path, monkeypatch):
+    middle = [while_a_checkpoint_is_written, in_a_step, in_validation, in_validation]
+    for moment in (*middle, after_the_last_step, before_the_result):
+        with monkeypatch.context() as patch:
+            moment(patch)
+            forked(begin(tmp_path, "tracking.flush_seconds=0").train)
+    result = begin(tmp_path).train()
+    assert Left(begin(tmp_path), tmp_path / "mlflow.db") == undisturbed
+    assert [attempt["step"] for attempt in result["attempts"]] == [0, 4, 6, 10]
+
+
+@pytest.mark.parametrize("step", [4, 7])  # where a checkpoint and a validation are due, and where they are not
+def test_one_that_is_sent_sigterm_too(begin, undisturbed, tmp_path, monkeypatch, step):
+    genuine = NextToken.training_step
+
+    def training_step(self, *arguments):
+        if self.trainer.global_step == step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return genuine(self, *arguments)
+
+    run = begin(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(SIGTERMException):
+        patch.setattr(NextToken, "training_step", training_step)
+        run.train()
+    assert run.result()["state"] == "failed"
+    assert latest(run.directory / "checkpoints").name == f"step={step:06}.ckpt"
+    begin(tmp_path).train()
+    assert Left(run, tmp_path / "mlflow.db") == undisturbed
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
+def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(begin, undisturbed, tmp_path, monkeypatch, damage):
+    with monkeypatch.context() as patch:
+        in_a_step(patch)
+        forked(begin(tmp_path).train)
+    run = begin(tmp_path)
+    newest = latest(run.directory / "checkpoints")
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 8
+    newest.write_bytes({"cut": content[:-100], "empty": b"", "flipped": content}[damage])
+    with pytest.warns(UserWarning, match="step=000006.ckpt .*: the run goes on from step=000004.ckpt"):
+        run.train()
+    assert Left(run, tmp_path / "mlflow.db") == undisturbed
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(begin, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        in_a_step(patch)
+        forked(begin(tmp_path).train)
+    run = begin(tmp_path)
+    before = {path: path.write_bytes(b"") for path in (run.directory / "checkpoints").iterdir()}
+    with pytest.raises(ValueError, match="no checkpoint in .* is whole: .* delete the folder") as error:
+        run.train()
+    assert "\n" not in str(error.value) and set((run.directory / "checkpoints").iterdir()) == set(before)
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_one_line(begin, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        in_a_step(patch)
+        forked(begin(tmp_path).train)
+    run = begin(tmp_path)
+    newest = latest(run.directory / "checkpoints")
+    content = torch.load(newest, weights_only=True)
+    content["state_dict"]["model.extra"] = content["state_dict"].popitem()[1]
+    torch.save(content, newest)
+    with pytest.raises(ValueError, match="step=000006.ckpt is of another network .*: use the code") as error:
+        run.train()
+    assert "\n" not in str(error.value)
+
+
+# No room
+
+
+@pytest.mark.parametrize("name", ["result.json", "step=000004.ckpt", "config.yaml", "tracking.json"])
+def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(begin, undisturbed, tmp_path, monkeypatch, name):
+    genuine = os.replace
+
+    def replace(source, target):
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        genuine(source, target)
+
+    run = begin(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(OSError, match=f"{name} was not written.*make room") as error:
+            run.train()
+    assert error.value.errno == errno.ENOSPC and "\n" not in str(error.value)
+    assert run.result()["state"] == ("missing" if name == "result.json" else "failed")
+    assert not list(run.directory.rglob("*.partial"))
+    begin(tmp_path).train()
+    assert Left(run, tmp_path / "mlflow.db") == undisturbed
+
+
+# Data
+
+
+@pytest.mark.parametrize("harm", ["cut", "deleted"])
+def test_a_damaged_shard_costs_no_more_than_its_repair(begin, undisturbed, tmp_path, monkeypatch, harm):
+    cache = f"paths.cache={tmp_path}/cache"
+    run = begin(tmp_path, cache)
+    run.prepare()
+    shard = run.data.store.folder / "tokens-00000.bin"
+    genuine = NextToken.training_step
+
+    def training_step(self, *arguments):
+        if self.trainer.global_step == 6:
+            os.truncate(shard, 10) if harm == "cut" else shard.unlink()
+            run.data.store._files.clear()  # as if this part of it were read for the first time
+        return genuine(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NextToken, "training_step", training_step)
+        with pytest.raises(OSError, match=f"shard {shard} cannot be read .*delete {shard.parent}") as error:
+            run.train()
+    assert "\n" not in str(error.value) and "shard" in run.result()["error"]
+    with pytest.raises(ValueError, match=f"shard {shard} .*delete {shard.parent}"):
+        begin(tmp_path, cache).train()
+    shutil.rmtree(shard.parent)
+    begin(tmp_path, cache).train()
+    assert Left(run, tmp_path / "mlflow.db") == undisturbed
+
+
+# Pruned
+
+
+class Pruner(Callback):
+    pruned = False
+
+    def on_validation_end(self, trainer, pl_module):
+        if trainer.global_step == 4:
+            self.pruned = trainer.should_stop = True
+
+
+def test_a_pruned_run_says_so_and_may_go_on(begin, undisturbed, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr("hcexp.callbacks.pruning.Pruning", Pruner)
+    run = begin(tmp_path, "+callbacks.pruning._target_=tests.test_resume.Pruner")
+    result = run.train()
+    assert (result["state"], result["steps"], result["tokens"]) == ("pruned", 4, 4 * 2 * 32)
+    assert result["metrics"]["local/mean/loss"] and result["metrics"]["train/loss"]
+    assert latest(run.directory / "checkpoints").name == "step=000004.ckpt"
+    recorded = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(result["run_id"])
+    assert (recorded.info.status, recorded.data.tags["pruned"]) == ("FINISHED", "4")
+
+    again = begin(tmp_path)
+    assert again.directory == run.directory
+    assert again.train()["state"] == "finished"
+    assert Left(run, tmp_path / "mlflow.db") == undisturbed
+
+
+# One at a time
+
+
+def test_a_lock_that_was_inherited_is_neither_waited_for_nor_released(make_run, monkeypatch):
+    import fcntl
+
+    run = make_run("steps=2")
+    run.directory.mkdir(parents=True)
+    with open(run.directory / LOCK, "w") as held, open(run.directory / LOCK) as other:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setenv(INHERITED, str(held.fileno()))
+        assert run.train()["state"] == "finished"
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_lock_of_another_run_is_not_this_ones(make_run, monkeypatch, tmp_path):
+    import fcntl
+
+    run = make_run("steps=2")
+    run.directory.mkdir(parents=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")  # else it would wait
+    with open(tmp_path / "other", "w") as other, open(run.directory / LOCK, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setenv(INHERITED, str(other.fileno()))
+        with pytest.raises(ValueError, match=f"another process is at the run {run.directory}"):
+            run.train()
+
+
+# What changed meanwhile
+
+
+def test_a_configuration_that_was_edited_is_refused_and_shown(make_run, interrupt):
+    run = make_run()
+    interrupt(3)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    interrupt(None)
+    path = run.directory / "config.yaml"
+    whole = path.read_text()
+    path.write_text(whole.replace("warmup: 1\n", "warmup: 2\n"))
+    with pytest.raises(ValueError, match=f"^{path} is not what .* begun with: schedule.warmup: 2 → 1; restore"):
+        make_run().train()
+    path.write_text("seed: [")
+    with pytest.raises(ValueError, match=f"^{path} is damaged: [^\n]*$"):
+        make_run().train()
+    path.write_text(whole.replace("seconds: 10", "seconds: 5"))  # which has no effect on a result
+    assert make_run().train()["state"] == "finished"
+
+
+def test_every_code_that_had_part_in_a_result_is_listed(make_run, interrupt, monkeypatch):
+    genuine = hcexp.run.record
+
+    def attempt(code, stop):
+        monkeypatch.setattr(hcexp.run, "record", lambda: genuine() | {"code": code})
+        interrupt(stop)
+        return make_run("callbacks.checkpoint.every_n_steps=2").train()
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt("first", 3)
+    changed = "the code has changed since this run's step 2"
+    with pytest.warns(UserWarning, match=changed), pytest.raises(KeyboardInterrupt):
+        attempt("without part", 3)
+    with pytest.warns(UserWarning, match=changed):
+        result = attempt("second", None)
+    assert [(a["step"], a["code"]) for a in result["attempts"]] == [(0, "first"), (2, "second")]
+    assert result["record"]["code"] == "second"
+
+
+def test_what_a_finished_run_could_not_send_is_sent_by_the_same_command(begin, tmp_path):
+    from mlflow import MlflowClient
+
+    result = begin(tmp_path).train()
+    unsent = begin(tmp_path).directory / "unsent.jsonl"
+    unsent.write_text(json.dumps({"metric": "late", "value": 1.0, "timestamp": 1, "step": 10}) + "\n")
+    assert begin(tmp_path).train() == result
+    recorded = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(result["run_id"])
+    assert recorded.data.metrics["late"] == 1.0 and recorded.info.status == "FINISHED" and not unsent.exists()

@@ -1,0 +1,269 @@
+"""Processes of their own that are killed, run into a full disk, or lose their server, beside undisturbed ones."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+import hcexp
+from hcexp.callbacks import latest
+from hcexp.configuration import compose
+from hcexp.run import Run
+from hcexp.tracking.store import require_answer
+from tests.conftest import MINUTE
+
+pytestmark = pytest.mark.slow
+ROOT = Path(hcexp.__file__).parents[1]
+KNOBS = [
+    "residual=dhc",
+    "steps=150",
+    "evaluation.every=20",
+    "callbacks.checkpoint.every_n_steps=10",
+    "callbacks.curves.every=3",
+    "callbacks.progress.seconds=0",
+]
+
+
+@pytest.fixture
+def overrides(texts, tmp_path):
+    """Gives the overrides of the run in a folder of this name."""
+
+    def make(name, *more):
+        files = [f"data.files={texts}/train.txt", f"evaluation.files={texts}/held.txt", f"paths.cache={texts}/cache"]
+        return [*MINUTE, *files, *KNOBS, f"paths.runs={tmp_path}/{name}", *more]
+
+    return make
+
+
+def command(overrides):
+    return [sys.executable, "-m", "hcexp", "train", *overrides]
+
+
+def train(overrides, **knobs):
+    return subprocess.run(command(overrides), cwd=ROOT, capture_output=True, text=True, timeout=300, **knobs)
+
+
+def left(overrides):
+    """Measured metrics, tensors of the last checkpoint, and the result of a run."""
+    run = Run(compose(overrides))
+    result = run.result()
+    assert result["state"] == "finished", result["error"]
+    state = torch.load(latest(run.directory / "checkpoints"), weights_only=True)["state_dict"]
+    return {k: v for k, v in result["metrics"].items() if not k.startswith("perf/")}, state, result
+
+
+def assert_same(one, other):
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys()
+    assert [name for name, tensor in one[1].items() if not torch.equal(tensor, other[1][name])] == []
+
+
+def curves(uri, run_id):
+    """Every point of every curve, once each; perf/ left out."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    points = [
+        (name, point.step, point.value)
+        for name in client.get_run(run_id).data.metrics
+        for point in client.get_metric_history(run_id, name)
+    ]
+    assert max(Counter(point[:2] for point in points).values()) == 1
+    return sorted(point for point in points if not point[0].startswith("perf/"))
+
+
+def wait_for_step(process, log, beyond=0):
+    """Until the process shows a step of its own in the log, or ends."""
+    while process.poll() is None and not any(int(n) > beyond for n in re.findall(r"step (\d+)/", log.read_text())):
+        time.sleep(0.01)
+
+
+def test_a_run_that_is_killed_at_random_ends_as_if_nothing_had_been(overrides, tmp_path, mlflow_template):
+    stores = {}
+    for name in ("calm", "killed"):
+        (tmp_path / name).mkdir()
+        shutil.copy(mlflow_template, tmp_path / name / "mlflow.db")
+        stores[name] = f"sqlite:///{tmp_path / name / 'mlflow.db'}"
+    tracked = ["tracking=mlflow", "tracking.flush_seconds=0"]
+    calm, killed = overrides("calm", *tracked), overrides("killed", *tracked)
+    assert train(calm).returncode == 0
+
+    draw, kills = random.Random(0), 0
+    for attempt in range(20):
+        log = tmp_path / "log.txt"
+        with log.open("w") as out:
+            process = subprocess.Popen(command(killed), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+            if attempt < 5:
+                wait_for_step(process, log)
+                time.sleep(draw.uniform(0, 1))
+                process.kill()
+            process.wait(timeout=300)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, log.read_text()
+        kills += 1
+    assert kills >= 2
+    undisturbed, run = left(calm), left(killed)
+    assert_same(undisturbed, run)
+    assert curves(stores["calm"], undisturbed[2]["run_id"]) == curves(stores["killed"], run[2]["run_id"])
+
+
+def test_a_killed_run_goes_on_with_two_processes(overrides, tmp_path):
+    calm, killed = overrides("calm"), overrides("killed")
+    assert train(calm).returncode == 0
+    log = tmp_path / "log.txt"
+    with log.open("w") as out:
+        process = subprocess.Popen(command(killed), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+        wait_for_step(process, log, beyond=60)
+        process.kill()
+        process.wait()
+    folder = Run(compose(killed)).directory
+    done = train(["--resume", str(folder), "trainer.devices=2", "trainer.strategy=ddp"])
+    assert done.returncode == 0, done.stderr
+    undisturbed, run = left(calm), left(killed)
+    assert run[0] == pytest.approx(undisturbed[0], rel=1e-5)
+    first, second = run[2]["attempts"]
+    assert (first["trainer.devices"], second["trainer.devices"]) == (1, 2)
+    assert second["trainer.strategy"] == "ddp" and second["step"] >= 50
+
+
+@pytest.fixture
+def server(tmp_path, mlflow_template):
+    """Starts an `mlflow server` on one and the same database and address; stops it with `kill`."""
+    shutil.copy(mlflow_template, tmp_path / "server.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    class Server:
+        uri = f"http://127.0.0.1:{port}"
+        process = None
+
+        def start(self):
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port),
+                 "--backend-store-uri", f"sqlite:///{tmp_path}/server.db",
+                 "--artifacts-destination", f"{tmp_path}/kept"],
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, start_new_session=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            for _ in range(600):
+                try:
+                    return require_answer(self.uri)
+                except ConnectionError:
+                    time.sleep(0.1)
+            raise TimeoutError("no MLflow server in a minute")
+
+        def kill(self):
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    running = Server()
+    running.start()
+    yield running
+    running.kill()
+
+
+def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    tracked = ["tracking=mlflow", f"tracking.uri={server.uri}", "tracking.flush_seconds=0"]
+    calm, lost = overrides("calm", *tracked), overrides("lost", *tracked)
+    assert train(calm).returncode == 0
+
+    log = tmp_path / "log.txt"
+    with log.open("w") as out:
+        process = subprocess.Popen(command(lost), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+        wait_for_step(process, log)
+        server.kill()
+        assert process.wait(timeout=120) == 0, log.read_text()
+    unsent = Run(compose(lost)).directory / "unsent.jsonl"
+    assert f"lie in {unsent}" in log.read_text() and unsent.exists()
+    undisturbed, run = left(calm), left(lost)
+    assert_same(undisturbed, run)
+
+    again = train(lost)
+    assert again.returncode == 0 and unsent.exists() and "are not there yet" in again.stderr
+    server.start()
+    again = train(lost)
+    assert again.returncode == 0 and "finished before" in again.stdout and not unsent.exists()
+    assert curves(server.uri, undisturbed[2]["run_id"]) == curves(server.uri, run[2]["run_id"])
+    from mlflow import MlflowClient
+
+    recorded = MlflowClient(server.uri).get_run(run[2]["run_id"])
+    assert recorded.info.status == "FINISHED" and "error" not in recorded.data.tags
+    assert recorded.data.metrics == pytest.approx(run[2]["metrics"])
+
+
+SMALL_DISK = """
+import subprocess, sys
+from pathlib import Path
+
+disk, spare, when, *command = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", disk], check=True)
+filler = Path(disk) / "filler"
+
+def fill():
+    with filler.open("wb", buffering=0) as file:
+        for size in (2**20, 2**12, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                pass
+
+process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+for line in process.stdout:
+    if line.startswith(f"step {when}/"):
+        fill()
+        break
+process.stdout.read()
+errors = process.stderr.read()
+print(process.wait(), *[line for line in errors.splitlines() if line.startswith("hcexp: error")], sep="\\n")
+print("CHECKPOINTS", *sorted(path.name for path in Path(disk).glob("runs/*/checkpoints/*")))
+filler.unlink()
+again = subprocess.run(command, capture_output=True, text=True)
+print("AGAIN", again.returncode, again.stderr[-300:] if again.returncode else "")
+subprocess.run(["cp", "-r", f"{disk}/runs", spare], check=True)
+"""
+
+
+def namespace():
+    """What gives a command mounts of its own, or None."""
+    for start in (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"]):
+        if (
+            shutil.which("unshare")
+            and not subprocess.run([*start, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode
+        ):
+            return start
+    return None
+
+
+@pytest.mark.parametrize("tracking", ["none", "mlflow"])
+def test_a_disk_that_fills_up_is_one_line_and_with_room_the_run_goes_on(overrides, tmp_path, tracking):
+    start = namespace()
+    if start is None:
+        pytest.skip("no small disk can be mounted here: neither root nor user namespaces")
+    disk, spare = tmp_path / "disk", tmp_path / "spare"
+    disk.mkdir()
+    small = ["model.d=64", f"tracking={tracking}"]
+    calm = overrides("calm", "model.d=64")
+    assert train(calm).returncode == 0
+    full = overrides("disk/runs", *small)
+    script = [*start, sys.executable, "-c", SMALL_DISK, str(disk), str(spare), "40", *command(full)]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    status, error, *_ = done.stdout.splitlines()
+    assert int(status) == 2 and re.search("room|free", error), done.stdout
+    assert len(re.findall(r"step=\d+.ckpt(?!.)", done.stdout.replace(" ", "\n"))) >= 2, done.stdout
+    assert "AGAIN 0" in done.stdout, done.stdout
+    assert_same(left(calm), left(overrides("spare", "model.d=64")))
