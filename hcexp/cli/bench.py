@@ -1,19 +1,19 @@
-"""Measure on this machine: step times of residual modes, as ratios to pre-norm, and what logging costs a run.
+"""Measure on this machine: step times of residual modes, as ratios to pre-norm, and what a run takes beside its model.
 
 A step is forward, loss, backward, clipping and AdamW. All models are timed in turn, round by round, and the ratio is
 the median over rounds: other work on the machine falls on all alike. Overrides change the network and the modes.
+
+overhead sets a run of scale=tiny, with its callbacks and MLflow, against a bare loop on the same model, batches and
+optimizer, a few steps of each in turn; and runs of a sweep against the same runs in one process.
 
 example:
   hcexp bench                                   d=256, 8 blocks, sequence 256, batch 8; eager and compiled
   hcexp bench steps --modes shc,dhc --eager residual.n=2
   hcexp bench steps model=20m data.sequence_length=512
-  hcexp bench logging                           a run of scale=tiny under Lightning's profiler
+  hcexp bench overhead                          the Trainer, callbacks, logger and sweep
 """
 
-import re
-import tempfile
 from argparse import Namespace
-from collections import Counter
 from collections.abc import Sequence
 
 from hcexp.cli.arguments import add_overrides, parse, parser, whole
@@ -30,15 +30,17 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--eager", action="store_true", help="leave the compiled models out")
     options.add_argument("--threads", type=whole, help="CPU threads (default: torch's)")
     add_overrides(options)
-    options.usage = "%(prog)s [steps | logging] [options] [OVERRIDE ...]"
+    options.usage = "%(prog)s [steps | overhead] [options] [OVERRIDE ...]"
     chosen = parse(options, arguments, words=["what"])
-    if chosen.what not in (None, "steps", "logging"):
-        options.error(f"{chosen.what} cannot be measured: choose steps or logging, or neither for both")
+    if chosen.what not in (None, "steps", "overhead"):
+        options.error(f"{chosen.what} cannot be measured: choose steps or overhead, or neither for both")
     quiet()
-    if chosen.what != "logging":
+    if chosen.what != "overhead":
         _steps(chosen)
     if chosen.what != "steps":
-        _logging(chosen.overrides if chosen.what else [])
+        from hcexp.cli.bench_overhead import overhead
+
+        overhead(chosen.overrides if chosen.what else [])
     return 0
 
 
@@ -84,34 +86,3 @@ def _steps(chosen: Namespace) -> None:
         milliseconds = f"{1000 * statistics.median(own):.1f}"
         table.add_row(mode, way, milliseconds, f"{ratio(own, same):.2f}", f"{ratio(own, eager):.2f}")
     Console().print(table)
-
-
-def _logging(overrides: list[str]) -> None:
-    """The share of a run's training time that callbacks and logger take."""
-    from lightning.pytorch.profilers import SimpleProfiler
-
-    from hcexp.configuration import compose
-    from hcexp.run import Run
-
-    with tempfile.TemporaryDirectory() as runs:
-        arguments = [
-            *overrides,
-            f"paths.runs={runs}",
-            f"tracking.uri=sqlite:///{runs}/mlflow.db",
-            "+trainer.profiler=simple",
-        ]
-        run = Run(compose(arguments), arguments)
-        run.train()
-        profiler = run.trainer.profiler
-        assert isinstance(profiler, SimpleProfiler)
-        durations = {name: sum(seconds) for name, seconds in profiler.recorded_durations.items()}
-    steps = run.trainer.global_step
-    parts: Counter[str] = Counter()
-    for name, seconds in durations.items():
-        if match := re.match(r"\[Callback\](\w+).*(train_batch|optimizer_step|zero_grad|backward)", name):
-            parts[match[1]] += seconds
-    seconds_a_step = (durations["run_training_batch"] + parts.total()) / steps
-    print(f"{steps} steps of {1000 * seconds_a_step:.1f} ms")
-    for callback, seconds in parts.most_common():
-        print(f"  {callback:20} {1000 * seconds / steps:8.3f} ms  {seconds / steps / seconds_a_step:7.2%}")
-    print(f"callbacks and logger together: {parts.total() / steps / seconds_a_step:.2%} of a step")

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 
 import psutil
 import torch
+from omegaconf import DictConfig
 
 from hcexp.cli.cost_rows import Row
 from hcexp.cli.steps import PRECISIONS, Backbone, TrainingStep, device_name, measured_device
-from hcexp.cost import interleave, peak_bytes, ratio, ratio_quartiles
+from hcexp.cost import count_allocated, interleave, peak_bytes, ratio, ratio_quartiles
+from hcexp.model import LanguageModel
 from hcexp.report.measured import Measured
+from hcexp.report.predicted import micro_batch_of
 from hcexp.run import build_model, require_compiler
 
 PEAK_BY = {"cuda": "torch.cuda.max_memory_allocated", "cpu": "torch.profiler, every allocation of tensors"}
@@ -58,17 +61,38 @@ def measured(rows: Sequence[Row], rounds: int, command: str) -> list[Measured]:
 
 
 def _require_room(rows: Sequence[Row], device: torch.device) -> None:
-    """What is held between steps is four numbers a parameter: weights, gradients and AdamW's two moments."""
-    shapes = {}
-    for index, row in enumerate(rows):
-        for name, p in build_model(row.config).named_parameters():
+    """What is held between steps is four numbers a parameter: weights, gradients and AdamW's two moments.
+
+    A CPU has no error for a step that does not fit, but an end without a word: there its activations are counted too.
+    """
+    models, shapes = [build_model(row.config) for row in rows], {}
+    for index, model in enumerate(models):
+        for name, p in model.named_parameters():
             shared = not name.startswith("stream.")
             shapes[(name, p.shape) if shared else (name, index)] = p.numel()
-    bytes_each = PRECISIONS.get(str(rows[0].config.trainer.precision), torch.float32).itemsize
-    needed = 4 * bytes_each * sum(shapes.values())
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    if needed > free:
+    dtype = PRECISIONS.get(str(rows[0].config.trainer.precision), torch.float32)
+    held = 4 * dtype.itemsize * sum(shapes.values())
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    if held > free:
         raise ValueError(
-            f"measure=true needs {needed / 1e9:,.1f} GB for weights, gradients and optimizer states, of which "
+            f"measure=true needs {held / 1e9:,.1f} GB for weights, gradients and optimizer states, of which "
             f"{free / 1e9:,.1f} GB are free ({device_name(device)}): choose a smaller model"
         )
+    needed = 0.0 if on_gpu else max(map(_activations, models, (row.config for row in rows)))
+    if held + needed > free:
+        raise ValueError(
+            f"measure=true needs {needed / 1e9:,.1f} GB for a step's activations beside {held / 1e9:,.1f} GB of "
+            f"states, and {free / 1e9:,.1f} GB are free ({device_name(device)}): lower data.batch_size, or raise "
+            "trainer.accumulate_grad_batches"
+        )
+
+
+def _activations(model: LanguageModel, config: DictConfig) -> float:
+    """Bytes, of the eager code."""
+    size, precision = micro_batch_of(config), str(config.trainer.precision)
+    dtype, mixed = PRECISIONS.get(precision, torch.float32), "mixed" in precision
+    counted = count_allocated(
+        model, sequences=size, sequence_length=config.data.sequence_length, dtype=dtype, mixed=mixed
+    )
+    return counted.bytes(size)

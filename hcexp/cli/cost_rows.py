@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from hcexp.cli.errors import nearest
+from hcexp.cli.grid import values
 from hcexp.configuration import compose, shipped
 from hcexp.study.sweep import Sweep
 
@@ -38,7 +39,7 @@ def listed(overrides: Sequence[str]) -> list[Row]:
     for override in parsed:
         if override not in of_modes and override.is_sweep_override():
             raise ValueError(f"{override.input_line}: only residual and its knobs can be lists here")
-    modes = [value.partition("=")[2] for o in of_modes if o.key_or_group == "residual" for value in _values(o)]
+    modes = [value.partition("=")[2] for o in of_modes if o.key_or_group == "residual" for value in values(o)]
     modes = modes or sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
     plain = {mode: compose([*network, f"residual={mode}"]) for mode in modes}
     knobs = [o for o in of_modes if o.key_or_group != "residual"]
@@ -47,10 +48,10 @@ def listed(overrides: Sequence[str]) -> list[Row]:
             raise ValueError(_not_a_knob(knob, plain))
     rows = [Row(BASELINE, compose([*network, f"residual={BASELINE}"]))]
     for mode in modes:
-        for values in product(*(_values(knob) for knob in knobs if _has(plain[mode], knob))):
-            config = compose([*network, f"residual={mode}", *values])
+        for chosen in product(*(values(knob) for knob in knobs if _has(plain[mode], knob))):
+            config = compose([*network, f"residual={mode}", *chosen])
             if all(config.residual != row.config.residual for row in rows):
-                rows.append(Row(_label(config, values), config))
+                rows.append(Row(_label(config, chosen), config))
     return rows
 
 
@@ -70,13 +71,6 @@ def of_sweep(sweep: Sweep, overrides: Sequence[str]) -> list[Row]:
             error.add_note(f"in the row {row.label} of sweep {sweep.name}")
             raise
     return rows
-
-
-def _values(override: Override) -> list[str]:
-    """The override as it is, or each of those that it lists."""
-    if not override.is_sweep_override():
-        return [override.input_line]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _has(config: DictConfig, knob: Override) -> bool:

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hcexp.configuration import compose
+from hcexp.cost import of_hardware
 from hcexp.paper import printed
 from hcexp.report.measured import COLUMNS, Measured
 from hcexp.report.numbers import NOTHING, fixed, more, unit
@@ -23,13 +24,23 @@ from hcexp.report.predicted import Predicted
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table; `config` its configuration, `measured` None where nothing was."""
+    """One row of the table; `config` its configuration, `measured` None where nothing was, `taken` the columns of what
+    it takes on a cluster.
+    """
 
     label: str
     config: Any
     predicted: Predicted
     is_baseline: bool
     measured: Measured | None = None
+    taken: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def utilisation(self) -> float | None:
+        """What the measured step did of its GPU's peak, attention scores included; None if that is not known."""
+        found = of_hardware(self.measured.device) if self.measured else None
+        flops = self.predicted.flops.training + 3 * self.predicted.attention
+        return flops * self.measured.tokens_per_second / found.flops if found else None
 
     @cached_property
     def paper(self) -> dict[str, Any]:
@@ -49,18 +60,18 @@ class Line:
         return {}
 
 
-Columns = Sequence[tuple[str, Callable[[Line], str]]]
+Columns = Sequence[tuple[str, Callable[[Any], str]]]
 
 
 def show_predicted(lines: Sequence[Line], console: Console) -> None:
     """Parameters, operations a token, and activation memory by the paper's formula: a table each."""
     base = lines[0].predicted
     over = f"more than {lines[0].label}"
-    _show(f"parameters, model={lines[0].config.choices.model}", lines, _parameters(base, over), console)
+    show(f"parameters, model={lines[0].config.choices.model}", lines, _parameters(base, over), console)
     name, worth = unit(base.flops.forward)
-    _show(f"{name}FLOPs a token", lines, _flops(lines, worth), console)
+    show(f"{name}FLOPs a token", lines, _flops(lines, worth), console)
     trained = {f"{line.predicted.flops.training / line.predicted.flops.forward:.4f}" for line in lines}
-    _say(
+    say(
         "A multiply-add is 2. Counted are matrix products, the unembedding's too, and every product of hidden vectors "
         "that a residual mode's code makes; not sums, norms and activation functions, nor attention scores: "
         f"{fixed(base.attention / worth, 4)} {name} forward at this length, half of it behind the mask. Training, "
@@ -68,9 +79,9 @@ def show_predicted(lines: Sequence[Line], console: Console) -> None:
         console,
     )
     if any(line.paper for line in lines):
-        _say("Paper: Table 8, which counts less for the dynamic projection than its formula needs.", console)
-    _show("activations by formula", lines, _activations(base), console)
-    _say(
+        say("Paper: Table 8, which counts less for the dynamic projection than its formula needs.", console)
+    show("activations by formula", lines, _activations(base), console)
+    say(
         f"For {base.micro_batch} sequences of {base.sequence_length} tokens, by Appendix B: sbdL(34 + 5as/d), and "
         "2nsbdL with n streams (nsbd a segment where they are recomputed). The formula has 16 bits, attention scores "
         "kept and nothing recomputed; no weights, gradients or optimizer states. Beyond plain streams it covers "
@@ -91,11 +102,14 @@ def show_measured(lines: Sequence[Line], console: Console) -> None:
         (f"peak {name}B", lambda line: f"{line.measured.peak_bytes / worth:,.2f}"),
         (over, _beyond(lambda line: f"{line.measured.peak:.3f}")),
     ]
-    _show(f"training step, {first.compiled}, on {first.device}", lines, columns, console)
-    _say(
+    if lines[0].utilisation:
+        columns.append(("utilisation", lambda line: f"{line.utilisation:.3f}"))
+    show(f"training step, {first.compiled}, on {first.device}", lines, columns, console)
+    say(
         f"Median of {first.rounds} rounds, all rows in turn. A step: forward, loss and backward of one micro-batch, "
         "clipping, optimiser. Peak memory: of tensors, that of one model with its gradients and optimizer states, by "
-        f"{first.peak_by}.",
+        f"{first.peak_by}."
+        + (" Utilisation: operations, attention scores too, over the GPU's peak." if lines[0].utilisation else ""),
         console,
     )
 
@@ -132,6 +146,7 @@ def _record(line: Line) -> dict[str, Any]:
         "activation bytes by formula": predicted.activations if line.is_baseline or predicted.by_formula else "",
         "sequence length": predicted.sequence_length,
         "micro-batch": predicted.micro_batch,
+        **line.taken,
         **{column: measured[name] for name, column in COLUMNS.items() if name in measured},
     }
 
@@ -187,19 +202,22 @@ def _printed(line: Line, column: str, decimals: int) -> str:
     return NOTHING if value is None else fixed(value, decimals)
 
 
-def _show(title: str, lines: Sequence[Line], columns: Columns, console: Console) -> None:
+def show(title: str, lines: Sequence[Any], columns: Columns, console: Console) -> None:
+    """A table of `lines`, which have a `label`."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.show_edge, table.pad_edge, table.collapse_padding = False, False, True
-    # Headers wrap, labels and numbers never: a narrow terminal gets longer lines rather than half a number.
+    # Headers wrap between words, labels and numbers never: a narrow terminal gets longer lines, not half a number.
     rows = [[line.label, *(cell(line) for _, cell in columns)] for line in lines]
     widths = [max(map(cell_len, texts)) for texts in zip(*rows, strict=True)]
     table.add_column("", no_wrap=True, min_width=widths[0])
     for (header, _), width in zip(columns, widths[1:], strict=True):
+        width = max([width, *map(cell_len, header.split())])
         table.add_column(header, justify="right", vertical="bottom", min_width=width)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table, crop=False)
 
 
-def _say(sentence: str, console: Console) -> None:
+def say(sentence: str, console: Console) -> None:
+    """A note below a table."""
     console.print(Text(sentence, style="dim"))

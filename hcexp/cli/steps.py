@@ -9,7 +9,7 @@ from collections import defaultdict
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from hcexp.model import LanguageModel
@@ -75,12 +75,16 @@ class TrainingStep:
         self.tokens = torch.randint(config.model.vocabulary_size, shape, device=self.device)
 
     def __call__(self) -> None:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            logits = self.model(self.tokens[:, :-1])
-        cross_entropy(logits.float().flatten(0, 1), self.tokens[:, 1:].flatten()).backward()
+        self._loss().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+    def _loss(self) -> Tensor:
+        """The logits are not held while the gradients are made: neither does a training step of the objective."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            logits = self.model(self.tokens[:, :-1])
+        return cross_entropy(logits.float().flatten(0, 1), self.tokens[:, 1:].flatten())
 
     @property
     def tokens_per_step(self) -> int:

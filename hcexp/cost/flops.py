@@ -70,6 +70,8 @@ def _network(model: LanguageModel, length: int) -> tuple[int, int]:
     if key not in _networks:
         chained = deepcopy(model)
         chained.stream = _Chain(model.stream)
+        for block in chained.blocks:
+            block.activation_checkpointing = False  # what is made a second time is no operation of the model
         with FakeTensorMode(allow_non_fake_inputs=True):
             chained.to_empty(device="cpu")
             _networks[key] = _count(chained, torch.empty(1, length, dtype=torch.long))

@@ -12,4 +12,4 @@ def test_steps_of_every_mode_are_timed_in_turn(hcexp):
 
 def test_what_cannot_be_measured_is_refused(refused):
     assert refused("bench", "steps", "--eager", "--modes", "dhcc").startswith("residual=dhcc is not known")
-    assert refused("bench", "memory") == "memory cannot be measured: choose steps or logging, or neither for both"
+    assert refused("bench", "memory") == "memory cannot be measured: choose steps or overhead, or neither for both"

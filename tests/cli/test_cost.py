@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -256,6 +257,31 @@ def test_what_was_measured_of_a_sweep_lies_beside_its_report(hcexp, own_sweep, t
 )
 def test_a_bad_word_is_refused_in_a_line(refused, arguments, line):
     assert refused("cost", *arguments).startswith(line)
+
+
+def test_a_step_that_does_not_fit_is_refused_before_it_is_made(refused, monkeypatch):
+    """The states of this small model are a megabyte, and the activations of its step some fifty."""
+    free = type("memory", (), {"available": 20 * 10**6})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    options = [*SMALL, "residual=shc", "measure=true", "--rounds", "1"]
+    line = refused("cost", *options, "data.batch_size=512")
+    assert line.startswith("measure=true needs 0.") and "GB for a step's activations beside 0.0 GB of states" in line
+    assert line.endswith("lower data.batch_size, or raise trainer.accumulate_grad_batches")
+
+
+def test_the_utilisation_of_a_gpu_that_is_known_is_shown():
+    config = compose([*SMALL, "residual=shc"])
+    step = Measured(
+        parameters=1, seconds=1.0, step=1.0, step_low=1.0, step_high=1.0, tokens_per_second=1e6, peak_bytes=1e9,
+        peak=1.0, peak_by="x", device="NVIDIA H200", compiled="eager", rounds=3, command="z",
+    )  # fmt: skip
+    console = Console(file=io.StringIO(), width=120)
+    line = Line("shc", config, predicted(config), True, step)
+    show_measured([line], console)
+    assert line.utilisation == (line.predicted.flops.training + 3 * line.predicted.attention) * 1e6 / 989e12
+    assert "utilisation" in console.file.getvalue()
+    unknown = Line("shc", config, predicted(config), True, replace(step, device="2 CPU threads"))
+    assert unknown.utilisation is None
 
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_made(refused, monkeypatch):

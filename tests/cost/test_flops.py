@@ -248,6 +248,12 @@ def test_attention_is_what_torch_counts_of_scores_and_values():
     assert attention_flops(model, sequence_length=64) == 2 * attention_flops(model, sequence_length=32)
 
 
+def test_what_checkpointing_makes_a_second_time_does_not_count():
+    sizes = ["residual=dhc", "model.inner=96"]  # a network that no other test has counted
+    with_it = flops(*sizes, "model.activation_checkpointing=true")
+    assert with_it == flops(*sizes) and with_it.training == pytest.approx(3 * with_it.forward, rel=0.01)
+
+
 def test_the_model_stays_where_it_is():
     config = compose(["model=7b", "residual=dhc"])
     model = build_model(config)

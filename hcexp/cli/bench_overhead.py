@@ -1,0 +1,191 @@
+"""What a run takes beside the model's own work: Trainer, callbacks and logger in its steps, and a sweep around it."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import yaml
+from lightning.pytorch.profilers import SimpleProfiler
+from torch.nn.functional import cross_entropy
+
+from hcexp.configuration import compose
+from hcexp.cost import ratio, ratio_quartiles
+from hcexp.run import Run
+
+BLOCK = 5  # optimiser steps
+WARMUP = 2  # blocks
+RUNS = 8  # of a sweep
+# A run of which most is not training.
+SHORT = (
+    "model.d=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.inner=32",
+    "steps=6",
+    "schedule.warmup=1",
+    "data.sequence_length=32",
+    "data.batch_size=2",
+    "evaluation.max_tokens=200",
+)
+
+
+class BareLoop:
+    """The training loop without a Trainer: on copies of its model, optimizer and schedule, and the same batches."""
+
+    def __init__(self, trainer: L.Trainer, objective: L.LightningModule):
+        self.model = deepcopy(objective.model)
+        if objective.compile_blocks:
+            self.model.compile_blocks()
+        self.optimizer = objective.optimizer(self.model)
+        self.schedule = objective.schedule(self.optimizer)
+        self.batches = iter(trainer.datamodule.train_dataloader())
+        self.device, self.clip = objective.device, trainer.gradient_clip_val or float("inf")
+        self.precision = torch.bfloat16 if "bf16-mixed" in trainer.precision else None
+
+    def step(self) -> None:
+        """One optimiser step."""
+        inputs, targets = (t.to(self.device, non_blocking=True) for t in next(self.batches))
+        with torch.autocast(self.device.type, self.precision) if self.precision else nullcontext():
+            logits = self.model(inputs).float()
+        cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+
+
+class Alternate(L.Callback):
+    """After each block of the Trainer's steps, as many of the bare loop's; `trained` and `bare` are their seconds.
+
+    Validation and the run's end lie outside of the blocks; a checkpoint that is due falls into one.
+    """
+
+    def __init__(self, steps: int = BLOCK):
+        self.steps = steps
+        self.trained: list[float] = []
+        self.bare: list[float] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._loop = BareLoop(trainer, pl_module)
+        self._mark = self._now()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step % self.steps:
+            return
+        now = self._now()
+        self.trained.append(now - self._mark)
+        for _ in range(self.steps):
+            self._loop.step()
+        self._mark = self._now()
+        self.bare.append(self._mark - now)
+
+    @staticmethod
+    def _now() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def overhead(overrides: Sequence[str]) -> None:
+    """Print what a step takes beside the bare loop's, and what a run takes in a sweep beside its own time.
+
+    Raises ValueError for micro-batches: a block is of whole steps.
+    """
+    _of_steps(overrides)
+    _of_a_sweep()
+
+
+def _of_steps(overrides: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory() as runs:
+        arguments = [
+            *overrides,
+            f"paths.runs={runs}",
+            f"tracking.uri=sqlite:///{runs}/mlflow.db",
+            "+trainer.profiler=simple",
+            "+callbacks.alternate._target_=hcexp.cli.bench_overhead.Alternate",
+        ]
+        run = Run(compose(arguments), arguments)
+        if run.config.trainer.accumulate_grad_batches != 1:
+            raise ValueError("bench overhead compares whole steps: set trainer.accumulate_grad_batches=1")
+        run.train()
+    alternate = next(c for c in run.trainer.callbacks if isinstance(c, Alternate))
+    trained, bare = alternate.trained[WARMUP:], alternate.bare[WARMUP:]
+    low, high = ratio_quartiles(trained, bare)
+    print(
+        f"a step of the bare loop {1000 * median(bare) / BLOCK:.2f} ms, of the Trainer with callbacks and MLflow "
+        f"{1000 * median(trained) / BLOCK:.2f} ms: {ratio(trained, bare):.4f} times as long "
+        f"(quartiles {low:.4f} to {high:.4f}; {len(bare)} blocks of {BLOCK} steps of each, in turn, on the same model, "
+        "batches and optimizer; without validation; the profiler's own time included)"
+    )
+    _print_parts(run.trainer)
+
+
+def _print_parts(trainer: L.Trainer) -> None:
+    """The share of a step that each callback takes, and what it logs."""
+    assert isinstance(trainer.profiler, SimpleProfiler)
+    durations = {name: sum(seconds) for name, seconds in trainer.profiler.recorded_durations.items()}
+    parts: Counter[str] = Counter()
+    for name, seconds in durations.items():
+        if match := re.match(r"\[Callback\](\w+).*(train_batch|optimizer_step|zero_grad|backward)", name):
+            parts[match[1]] += seconds
+    parts.pop(Alternate.__name__, None)
+    steps = trainer.global_step
+    seconds_a_step = (durations["run_training_batch"] + parts.total()) / steps
+    for callback, seconds in parts.most_common():
+        print(f"  {callback:20} {1000 * seconds / steps:8.3f} ms  {seconds / steps / seconds_a_step:7.2%}")
+    print(
+        f"callbacks and logger together: {parts.total() / steps / seconds_a_step:.2%} of a step, checkpoints included"
+    )
+
+
+def _of_a_sweep() -> None:
+    """The time of one more run in a sweep, less that of one more run in a process that is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "own.yaml"
+        row = {"label": "Pre-Norm", "overrides": ["residual=pre_norm"]}
+        path.write_text(yaml.safe_dump({"title": "Overhead", "baseline": "Pre-Norm", "rows": [row]}))
+        sweep = {n: ["sweep", str(path), "--workers", "1", "--seeds", str(n)] for n in (1, 1 + RUNS)}
+        grid = {n: ["train", "-m", "residual=pre_norm", f"seed=range({n})"] for n in (1, 1 + RUNS)}
+        _seconds(["prepare", *SHORT], folder)
+        in_sweep, alone = _one_more(sweep, folder), _one_more(grid, folder)
+    print(
+        f"a run of {alone:.2f} s takes {in_sweep:.2f} s in a sweep with one worker: {in_sweep - alone:+.2f} s "
+        f"({1 + RUNS} runs less one, over {RUNS}, by hcexp sweep and by hcexp train -m; Python's imports, once a "
+        f"command, fall out)"
+    )
+
+
+def _one_more(commands: dict[int, list[str]], folder: str) -> float:
+    few, many = (_seconds([*command, *SHORT], folder) for command in commands.values())
+    return (many - few) / RUNS
+
+
+def _seconds(command: list[str], folder: str) -> float:
+    """Of a command of ours; raises ValueError with its last line if it fails."""
+    runs = tempfile.mkdtemp(dir=folder)
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "hcexp", *command, f"paths.runs={runs}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise ValueError(f"{shlex.join(['hcexp', *command])} failed: {last}")
+    return time.perf_counter() - started

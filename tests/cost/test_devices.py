@@ -1,0 +1,54 @@
+import pytest
+
+from hcexp.cost.devices import DATA_SHEETS, device, of_hardware
+
+
+@pytest.mark.parametrize("name", DATA_SHEETS)
+def test_every_data_sheet_is_a_device(name):
+    found = device(name.upper())
+    assert found.name == name and 20e9 < found.memory < 200e9
+    # A GPU does some 100 to 400 operations in the time of a byte.
+    assert 100 < found.flops / found.bandwidth < 400
+
+
+def test_one_that_is_told():
+    found = device("96GB,400TFLOP/s,3.2TB/s")
+    assert (found.memory, found.flops, found.bandwidth) == (96e9, 400e12, 3.2e12)
+    assert device("24gb,165.2tflop/s").bandwidth is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("h20", "--gpu h20 is not known, did you mean h200; choose from a100-40, "),
+        ("tpu", "--gpu tpu is not known; choose from a100-40, "),
+        ("80GB", "--gpu 80GB is not known"),
+        ("0GB,400TFLOP/s", "--gpu 0GB,400TFLOP/s is not known"),
+        ("1.2.3GB,400TFLOP/s", "--gpu 1.2.3GB,400TFLOP/s is not known"),
+        ("80GB,400TFLOP/s,0TB/s", "--gpu 80GB,400TFLOP/s,0TB/s is not known"),
+    ],
+)
+def test_what_is_no_gpu_is_refused_with_the_nearest(text, line):
+    with pytest.raises(ValueError) as refused:
+        device(text)
+    assert str(refused.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA A100-SXM4-40GB", "a100-40"),
+        ("NVIDIA A100-SXM4-80GB", "a100-80"),
+        ("NVIDIA B200", "b200"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+    ],
+)
+def test_the_gpu_of_this_machine_is_known_by_cudas_name(name, known):
+    assert of_hardware(name).name == known
+
+
+def test_other_hardware_is_not_taken_for_one_of_these():
+    assert of_hardware("NVIDIA L40S") is None and of_hardware("2 CPU threads") is None
+    assert of_hardware("NVIDIA A100") is None  # which of the two?
