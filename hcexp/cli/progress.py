@@ -7,32 +7,34 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from hcexp.study import Point
+from hcexp.study import Source
+from hcexp.study.claim import ATTEMPTS
 from hcexp.study.workers import Worker
 
 PACE_SECONDS = 600  # the time left goes by the pace of the last ten minutes
 
 
 class SweepProgress:
-    """A context that shows `run_points` at work; `failed` collects the points that failed, with their errors."""
+    """A context that shows `run_points` at work on a source, and what other drivers do there."""
 
-    def __init__(self, runs: int, console: Console):
-        self.runs = runs
-        self.done = 0
-        self.failed: list[tuple[Point, str]] = []
-        self._console = console
+    def __init__(self, source: Source, console: Console):
+        self._source, self._console = source, console
+        tally = source.tally()
+        self._before, self._runs = tally.settled, tally.points - tally.settled
+        self._waiting = False
         self._running: list[str] = []
         self._progress = Progress(
             TextColumn("sweep"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[elsewhere]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
             speed_estimate_period=PACE_SECONDS,
         )
-        self._task = self._progress.add_task("", total=runs)
+        self._task = self._progress.add_task("", total=self._runs, elsewhere="")
         self._live = Live(console=console, get_renderable=self._view, transient=True)
 
     def _view(self) -> Group:
@@ -48,18 +50,33 @@ class SweepProgress:
 
     def changed(self, running: list[Worker]) -> None:
         """Move the bar to the steps that are done, those of unfinished runs included."""
+        tally = self._source.tally()
+        elsewhere = max(0, tally.running - len(running))
+        if elsewhere and not running and not self._waiting:
+            self._say(f"nothing is left to start; waiting for {_runs(elsewhere)} elsewhere")
+        self._waiting = bool(elsewhere) and not running
         at = [(worker.point.name, *worker.progress()) for worker in running]
         self._running = [f"  {name}: {share:.0%}  {status}" for name, share, status in at]
-        self._progress.update(self._task, completed=self.done + sum(share for _, share, _ in at))
+        self._progress.update(
+            self._task,
+            completed=tally.settled - self._before + sum(share for _, share, _ in at),
+            elsewhere=f"{elsewhere} elsewhere" if elsewhere else "",
+        )
 
     def ended(self, worker: Worker, result: dict) -> None:
         """Print how a run ended."""
-        self.done += 1
         minutes, seconds = divmod(round(time.monotonic() - worker.started), 60)
-        if result["state"] == "finished":
-            outcome = f"train loss {result['metrics'].get('train/loss', float('nan')):.3f}"
+        how = f"{result['state']} in {minutes}:{seconds:02}"
+        if result["state"] == "failed":
+            how += f", attempt {worker.claim.attempt} of {ATTEMPTS}  {result['error']}"
         else:
-            outcome = result["error"]
-            self.failed.append((worker.point, outcome))
-        line = f"[{self.done}/{self.runs}] {worker.point.name}: {result['state']} in {minutes}:{seconds:02}  {outcome}"
+            how += f"  train loss {result['metrics'].get('train/loss', float('nan')):.3f}"
+        done = self._source.tally().settled - self._before
+        self._say(f"[{done}/{self._runs}] {worker.point.name}: {how}")
+
+    def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number} runs"

@@ -1,10 +1,12 @@
 """Paper beside measured, from the runs that there are; nothing is trained.
 
-Prints the table and writes it as Markdown, CSV and one HTML page with the loss curves.
+Prints the table and writes it as Markdown, CSV and one HTML page with the loss curves; of a search, what it has found,
+and the tuned values that other sweeps take.
 
 example:
   hcexp report table1
   hcexp report table1 --scale 1b --seeds 3
+  hcexp report table2 sweep.tuned=tune_lr
 """
 
 import shlex
@@ -14,6 +16,8 @@ from pathlib import Path
 
 from hcexp.cli.arguments import add_sweep, parse, parser
 from hcexp.cli.quiet import quiet
+
+TUNED = "sweep.tuned"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,36 +33,71 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def planned(chosen: Namespace) -> tuple:
-    """The sweep that the options name, and its points."""
+    """The sweep that the options name, and its points; of a search, its rows in their default configuration."""
     from dataclasses import replace
 
     from hcexp.configuration import shipped
     from hcexp.study import load_sweep, plan
+    from hcexp.study.tuned import tuned
 
     for override in chosen.overrides:
         knob = override.partition("=")[0].lstrip("+")
         if knob in ("scale", "seed"):
             option = {"scale": "--scale", "seed": "--seeds"}[knob]
             raise ValueError(f"{override} cannot be an override of a whole sweep: use {option}")
+        if knob.startswith("sweep.") and knob != TUNED:
+            raise ValueError(f"{knob} is not a setting of a sweep: there is {TUNED}")
     sweep = load_sweep(chosen.sweep or "quick", shipped("sweeps"))
     if chosen.seeds:
         sweep = replace(sweep, seeds=chosen.seeds)
-    return sweep, plan(sweep, chosen.scale, chosen.overrides)
+    overrides = [override for override in chosen.overrides if not override.startswith(f"{TUNED}=")]
+    if given := [override for override in chosen.overrides if override not in overrides]:
+        name = given[-1].partition("=")[2]
+        sweep = tuned(sweep, _tuned_file(name, sweep, chosen.scale, overrides), chosen.scale, overrides)
+    return sweep, plan(sweep, chosen.scale, overrides)
+
+
+def _tuned_file(name: str, sweep, scale: str, overrides: Sequence[str]) -> Path:
+    """A path is one; the name of a search stands for what it wrote beside these runs."""
+    from hcexp.configuration import compose
+    from hcexp.study.tuned import FILE
+
+    path = Path(name).expanduser()
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return path
+    runs = compose([f"scale={scale}", *sweep.overrides, *overrides]).paths.runs
+    return Path(runs) / "reports" / f"{name}-{scale}" / FILE
 
 
 def report(sweep, points: list, chosen: Namespace, console) -> None:
     """Show the table and write the report's files beside the runs."""
     from hcexp.configuration import shareable
-    from hcexp.report import build, show, write
-    from hcexp.study import outcome
 
     seeds = ",".join(map(str, sweep.seeds)) + ("," if len(sweep.seeds) == 1 else "")
     words = ["hcexp", "sweep", chosen.sweep or "quick", "--scale", chosen.scale, "--seeds", seeds]
-    built = build(
-        sweep, [outcome(point) for point in points], chosen.scale, shlex.join([*words, *shareable(chosen.overrides)])
-    )
-    show(built, console)
-    folder = Path(points[0].run.config.paths.runs) / "reports" / f"{sweep.name}-{chosen.scale}"
-    for path in write(built, folder):
+    command = shlex.join([*words, *shareable(chosen.overrides)])
+    name = f"{sweep.name}-{chosen.scale}" + ("-tuned" if sweep.tuning else "")
+    folder = Path(points[0].run.config.paths.runs) / "reports" / name
+    written = (_search if sweep.search else _table)(sweep, points, chosen.scale, command, folder, console)
+    for path in written:
         console.print(f"report: {path}", highlight=False, soft_wrap=True)
     console.print("make ui, or hcexp ui, shows every run in MLflow at http://127.0.0.1:5000", highlight=False)
+
+
+def _table(sweep, points: list, scale: str, command: str, folder: Path, console) -> list[Path]:
+    from hcexp.report import build, show, write
+    from hcexp.study import outcome
+
+    built = build(sweep, [outcome(point) for point in points], scale, command)
+    show(built, console)
+    return write(built, folder)
+
+
+def _search(sweep, points: list, scale: str, command: str, folder: Path, console) -> list[Path]:
+    from hcexp.report import SearchReport, show_search, write_search
+    from hcexp.study.search import Search
+
+    found = Search(sweep, scale, points).found()
+    built = SearchReport(sweep, scale, points[0].run.suite.name, found, command)
+    show_search(built, console)
+    return write_search(built, folder)

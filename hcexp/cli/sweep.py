@@ -1,16 +1,21 @@
 """Measure a table of the paper: run every row and seed that is not finished, then report paper beside measured.
 
 A finished run is not run again: a sweep that was stopped goes on, and more seeds run only the new ones.
-A run that fails does not stop the others; it is named at the end, and the exit status is 1.
+A run that fails does not stop the others and is tried again, three times in all; what fails then is named at the end,
+and the exit status is 1. The same command gives it three more attempts.
+
+The same sweep may run in several terminals at once: every run is made once, and all of them report in the end.
 
 example:
   hcexp sweep                                   quick: Table 1's rows at scale=tiny
   hcexp sweep table2 --seeds 3 --workers 2
+  hcexp sweep --join table2 --seeds 3           two more workers, from another terminal
   hcexp sweep table1 --scale 60m --workers 1 trainer.devices=8 trainer.strategy=ddp trainer.accumulate_grad_batches=2
 """
 
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,50 +26,83 @@ from hcexp.cli.quiet import quiet
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hcexp.study import Point
+    from hcexp.study import Source
+    from hcexp.study.sweep import Sweep
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parser("sweep", __doc__)
     add_sweep(options)
     options.add_argument("--workers", type=whole, help="runs at a time (default: one a GPU, or one a core without)")
+    options.add_argument(
+        "--join", action="store_true", help="help with a sweep that runs elsewhere, as it stands there"
+    )
+    options.add_argument("--rerun-stale", action="store_true", help="repeat finished runs that other code has made")
     chosen = parse(options, arguments, words=["sweep"])
     quiet()
     from rich.console import Console
 
     from hcexp.cli.report import planned, report
-    from hcexp.study.workers import LOG, default_workers
+    from hcexp.study.workers import LOG
 
     sweep, points = planned(chosen)
-    todo = [point for point in points if point.run.result()["state"] != "finished"]
-    workers = min(chosen.workers or default_workers(len(todo)), max(len(todo), 1))
     console = Console()
-    console.print(
-        f"{sweep.name} at scale={chosen.scale}: {len(points)} runs, {len(points) - len(todo)} finished before, "
-        f"{workers} at a time; stop it at any time, the same command goes on",
-        highlight=False,
-    )
-    failed = _run(todo, workers, console) if todo else []
+    if chosen.rerun_stale:
+        _set_aside(points, console)
+    source = _source(sweep, points, chosen)
+    _run(source, sweep, points, chosen, console)
     report(sweep, points, chosen, console)
+    failed = source.failed()
     for point, error in failed:
         print(f"hcexp: failed: {point.name}: {error} (log: {point.run.directory / LOG})", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _run(todo: list["Point"], workers: int, console: "Console") -> list[tuple["Point", str]]:
-    """Prepare the data once, run the points under a progress line for all of them; returns what failed, and why."""
+def _source(sweep: "Sweep", points: list, chosen: Namespace) -> "Source":
+    from hcexp.study import Ledger
+    from hcexp.study.search import Search
+
+    return (
+        Search(sweep, chosen.scale, points) if sweep.search else Ledger(f"{sweep.name} at scale={chosen.scale}", points)
+    )
+
+
+def _set_aside(points: list, console: "Console") -> None:
+    from hcexp.study.stale import set_aside_stale
+
+    moved = set_aside_stale(points)
+    runs = "1 finished run was" if len(moved) == 1 else f"{len(moved)} finished runs were"
+    console.print(f"{runs} made by other code", highlight=False)
+    for folder in moved:
+        console.print(f"  moved to {folder}", highlight=False, soft_wrap=True)
+
+
+def _run(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> None:
+    """Prepare the data once, and run what is not settled under a progress line for all of it."""
     from hcexp.cli.progress import SweepProgress
     from hcexp.study import run_points
+    from hcexp.study.workers import default_workers
     from hcexp.tracking import open_store
 
-    config = todo[0].run.config
-    todo[0].run.prepare()
+    finished = source.tally().settled - len(source.failed())
+    if not chosen.join:
+        source.renew()
+    tally = source.tally()
+    todo = tally.points - tally.settled
+    workers = min(chosen.workers or default_workers(todo), max(todo, 1))
+    console.print(
+        f"{sweep.name} at scale={chosen.scale}: {tally.points} runs, {finished} finished before, "
+        f"{workers} at a time; stop it at any time, the same command goes on",
+        highlight=False,
+    )
+    if not todo:
+        return
+    config = points[0].run.config
+    points[0].run.prepare()
     if "uri" in config.tracking:  # made here, or refused, before several workers open it at once
         open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
-    runs = len({point.run.identity for point in todo})
-    with _exit_on_signals(), SweepProgress(runs, console) as progress:
-        run_points(todo, workers, changed=progress.changed, ended=progress.ended)
-    return progress.failed
+    with _exit_on_signals(), SweepProgress(source, console) as progress:
+        run_points(source, workers, changed=progress.changed, ended=progress.ended)
 
 
 @contextmanager

@@ -8,7 +8,23 @@ from hcexp.report.contents import Measure, Report, ReportRow
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
 from hcexp.report.records import csv, parts_csv
+from hcexp.report.search import SearchReport
+from hcexp.report.search_write import show_search, write_search
 from hcexp.report.terminal import show
 from hcexp.report.write import write
 
-__all__ = ["Measure", "Report", "ReportRow", "build", "csv", "html", "markdown", "parts_csv", "show", "write"]
+__all__ = [
+    "Measure",
+    "Report",
+    "ReportRow",
+    "SearchReport",
+    "build",
+    "csv",
+    "html",
+    "markdown",
+    "parts_csv",
+    "show",
+    "show_search",
+    "write",
+    "write_search",
+]

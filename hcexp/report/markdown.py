@@ -61,7 +61,7 @@ def _list(sentences: Iterable[str]) -> str:
 
 
 def _unfinished(report: Report) -> list[str]:
-    return [f"{o.label}, seed {o.seed}: {o.state}{f': {o.error}' if o.error else ''}" for o in report.unfinished]
+    return [f"{o.label}, seed {o.seed}: {o.ending}" for o in report.unfinished]
 
 
 def _code(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from hcexp.report.looks import has, look, marked
 from hcexp.report.numbers import NOTHING
 from hcexp.report.suites import DOWNSTREAM, MEASURES, TASK_MEASURES, benchmarks, part_names, title
+from hcexp.report.tuning import tuning
 from hcexp.study.sweep import Outcome, Sweep
 
 
@@ -22,6 +23,7 @@ def setup(
         ("steps", _range(outcome.result.get("steps") for outcome in finished)),
         ("evaluated on", ", ".join(marked(title(name), looks.get(name)) for name in measured) or NOTHING),
         ("seeds", ", ".join(map(str, sweep.seeds))),
+        ("tuned values", tuning(sweep, finished)),
         ("hardware", _distinct(_hardware(each.get("hardware")) for each in record)),
         ("versions", _distinct(_pairs(each.get("versions")) for each in record)),
         ("git", _distinct(_git(each.get("git")) for each in record)),

@@ -34,5 +34,4 @@ def show(report: Report, console: Console) -> None:
     for warning in report.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"))
     for outcome in report.unfinished:
-        reason = f": {outcome.error}" if outcome.error else ""
-        console.print(Text(f"{outcome.label}, seed {outcome.seed}: {outcome.state}{reason}", style="red"))
+        console.print(Text(f"{outcome.label}, seed {outcome.seed}: {outcome.ending}", style="red"))

@@ -1,9 +1,25 @@
-"""A study: the rows and seeds that a file in `sweeps/` names, which of them are measured, and the workers that
-measure the rest.
+"""A study: the rows and seeds that a file in `sweeps/` names, the ledger of which of them are measured, and the workers
+that measure the rest.
 """
 
-from hcexp.study.ledger import Point, outcome, plan
-from hcexp.study.sweep import Outcome, Row, Sweep, load_sweep
+from hcexp.study.claim import Claim, Source
+from hcexp.study.ledger import Ledger
+from hcexp.study.outcome import outcome
+from hcexp.study.point import Point, plan
+from hcexp.study.sweep import Outcome, Row, Sweep
+from hcexp.study.sweep_file import load_sweep
 from hcexp.study.workers import run_points
 
-__all__ = ["Outcome", "Point", "Row", "Sweep", "load_sweep", "outcome", "plan", "run_points"]
+__all__ = [
+    "Claim",
+    "Ledger",
+    "Outcome",
+    "Point",
+    "Row",
+    "Source",
+    "Sweep",
+    "load_sweep",
+    "outcome",
+    "plan",
+    "run_points",
+]

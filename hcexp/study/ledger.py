@@ -1,106 +1,102 @@
-"""The ledger of a sweep: a point for every row and seed, and what is known of it.
+"""The ledger of a sweep's rows: an Optuna study with a trial for every run, named by the run's identity.
 
-There is no list to keep in step: a point's run is named by its identity, and its result file is the entry.
+The result files are what counts: what lies on the disk is entered, and what is no longer there is run again.
 """
 
-import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from hcexp.callbacks.curves import average_name
-from hcexp.configuration import compose, shareable
-from hcexp.evaluation import SUITES
-from hcexp.evaluation.kept import conditions, evaluations
-from hcexp.run import Run
-from hcexp.study.sweep import Outcome, Row, Sweep
-from hcexp.tracking import history, store_uri
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hcexp.configuration import shareable
+from hcexp.study.claim import Claim, Tally, attempt, attempt_again, failed_for_good, take, to_try_again, value
+from hcexp.study.point import Point
+from hcexp.tracking.journal import JOURNAL, exclusive, open_journal
 
 
-@dataclass(frozen=True)
-class Point:
-    """One row under one seed."""
+class Ledger:
+    """The points of a sweep as a `Source`, for any number of workers in any number of processes.
 
-    row: Row
-    seed: int
-    run: Run
+    Points that share a run share a trial. Each is run once; one that fails is tried again, after the others, until it
+    has failed `ATTEMPTS` times. What the study does not know is entered: points that are new, runs that were finished
+    without it, and finished ones that are no longer on the disk.
 
-    @property
-    def name(self) -> str:
-        return f"{self.row.label}, seed {self.seed}"
+    Args:
+        name: of the study, which has the points of all calls under this name.
+        points: one or more, in the order in which they are to be run.
 
-    @property
-    def command(self) -> str:
-        """The command that makes this run alone."""
-        return shlex.join(["hcexp", "train", *shareable(self.run.overrides)])
-
-
-def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]:
-    """Every point of a sweep at a scale: seed by seed, so that a whole table is there as early as can be.
-
-    `overrides` are common to all rows and win over the sweep's own. Raises what `compose` and `Run` raise.
+    Raises what `open_journal` raises.
     """
-    points = []
-    for seed in sweep.seeds:
-        for row in sweep.rows:
-            arguments = [f"scale={scale}", *sweep.overrides, *row.overrides, *overrides, f"seed={seed}"]
-            try:
-                points.append(Point(row, seed, Run(compose(arguments), arguments)))
-            except Exception as error:
-                error.add_note(f"in the row {row.label} of sweep {sweep.name}")
-                raise
-    return points
+
+    def __init__(self, name: str, points: Sequence[Point]):
+        self._points: dict[str, Point] = {}
+        for point in points:
+            self._points.setdefault(point.run.identity, point)
+        self._order = {identity: place for place, identity in enumerate(self._points)}
+        self._journal = Path(points[0].run.config.paths.runs) / JOURNAL
+        self._study = optuna.create_study(
+            storage=open_journal(self._journal), study_name=name, direction="minimize", load_if_exists=True
+        )
+        with exclusive(self._journal):
+            self._enter()
+
+    def renew(self) -> None:
+        with exclusive(self._journal):
+            for trial in filter(failed_for_good, self._latest()):
+                attempt_again(self._study, trial, 1)
+
+    def claim(self) -> Claim | None:
+        if any(map(to_try_again, self._latest())):
+            with exclusive(self._journal):
+                for trial in filter(to_try_again, self._latest()):
+                    attempt_again(self._study, trial, attempt(trial) + 1)
+        unsettled = [trial for trial in self._latest() if not trial.state.is_finished()]
+        for trial in sorted(unsettled, key=lambda trial: (attempt(trial), self._order[_identity(trial)])):
+            if claim := take(self._study, trial, self._point(trial)):
+                return claim
+        return None
+
+    def done(self) -> bool:
+        tally = self.tally()
+        return tally.settled == tally.points
+
+    def tally(self) -> Tally:
+        latest = self._latest()
+        settled = sum(trial.state.is_finished() and not to_try_again(trial) for trial in latest)
+        return Tally(len(latest), settled, sum(trial.state == TrialState.RUNNING for trial in latest))
+
+    def failed(self) -> list[tuple[Point, str]]:
+        return [(self._point(t), t.user_attrs["error"]) for t in self._latest() if failed_for_good(t)]
+
+    def _enter(self) -> None:
+        latest = {_identity(trial): trial for trial in self._latest()}
+        for identity, point in self._points.items():
+            loss = value(point, point.run.result())  # None: it is not finished
+            trial = latest.get(identity)
+            if trial is None or (trial.state.is_finished() and (loss is None) == (trial.state == TrialState.COMPLETE)):
+                self._study.add_trial(
+                    create_trial(
+                        state=TrialState.WAITING if loss is None else TrialState.COMPLETE,
+                        value=loss,
+                        user_attrs={
+                            "identity": identity,
+                            "label": point.row.label,
+                            "seed": point.seed,
+                            "overrides": shareable(point.run.overrides),
+                            "attempt": 1,
+                        },
+                    )
+                )
+
+    def _latest(self) -> list[FrozenTrial]:
+        """The newest trial of every point."""
+        latest = {_identity(trial): trial for trial in self._study.get_trials(deepcopy=False)}
+        return [latest[identity] for identity in self._points if identity in latest]
+
+    def _point(self, trial: FrozenTrial) -> Point:
+        return self._points[_identity(trial)]
 
 
-def outcome(point: Point) -> Outcome:
-    """What the point's run left, with its curves if it was tracked.
-
-    The metrics are those that it finished with and those that `hcexp evaluate` added (see `_metrics`).
-    """
-    result = point.run.result()
-    finished = result["state"] == "finished"
-    config = point.run.config
-    uri = store_uri(config.tracking.get("uri"), config.paths.runs)
-    metrics = _metrics(point, result) if finished else {}
-    drawn = _drawn(point, result, metrics) if finished else []
-    return Outcome(
-        label=point.row.label,
-        seed=point.seed,
-        state=result["state"],
-        directory=point.run.directory,
-        metrics=metrics,
-        error=result["error"],
-        command=point.command,
-        result=result,
-        curve={name: history(uri, result["run_id"], name) for name in drawn},
-    )
-
-
-def _metrics(point: Point, result: dict[str, Any]) -> dict[str, float]:
-    """What the run finished with, and what its last checkpoint was measured on since.
-
-    Of a suite, or of the downstream tasks, the newest measurement takes the place of all that there was before, so that
-    a mean never has sets or tasks of two measurements. What was measured under other conditions than the run's own,
-    such as a quick look at a few documents, is left out.
-    """
-    metrics = dict(result["metrics"])
-    for evaluation in evaluations(point.run.directory):
-        own = conditions(result["config"], evaluation.name)
-        if (evaluation.step, evaluation.conditions) == (result["steps"], own):
-            before = {name: v for name, v in metrics.items() if not name.startswith(f"{evaluation.name}/")}
-            metrics = before | evaluation.metrics
-    return metrics
-
-
-def _drawn(point: Point, result: dict[str, Any], metrics: Iterable[str]) -> list[str]:
-    """The metrics that are worth a curve: the training loss, and, if the run was evaluated more than at its end, the
-    loss of every validation set and the accuracy of every task.
-    """
-    recorded = result["config"]
-    curves = (recorded.get("callbacks") or {}).get("curves")
-    training = [average_name(curves.get("ema", 0.99))] if curves else []
-    early = any(evaluation.step != result["steps"] for evaluation in evaluations(point.run.directory))
-    if not (early or recorded["evaluation"].get("every")):
-        return training
-    starts = tuple(f"{name}/" for name in (*SUITES, "downstream"))
-    return training + [name for name in metrics if name.startswith(starts) and name.endswith(("/loss", "/accuracy"))]
+def _identity(trial: FrozenTrial) -> str:
+    return trial.user_attrs["identity"]

@@ -1,31 +1,43 @@
-"""Runs the points of a sweep that are not finished: one process a run, several at a time."""
+"""Runs the points of a source: one process a run, several at a time, beside those of other drivers."""
 
 import os
 import re
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import torch
 
-from hcexp.study.ledger import Point
+from hcexp.configuration import shareable
+from hcexp.data.shards import write_json
+from hcexp.run import RESULT
+from hcexp.study.claim import Claim, Source
+from hcexp.study.launch import LOST, launch
+from hcexp.study.point import Point
 
 LOG = "log.txt"
 POLL_SECONDS = 0.2
+TAIL_BYTES = 4096
 STEP = re.compile(r"^step (\d+)/(\d+)  (.*)$", re.MULTILINE)
 
 
 @dataclass
 class Worker:
-    """A process at a point's run."""
+    """A process at a claimed point's run."""
 
-    point: Point
-    process: subprocess.Popen
+    claim: Claim
+    process: ForkServerProcess
     slot: int
     started: float
+
+    @property
+    def point(self) -> Point:
+        return self.claim.point
 
     def progress(self) -> tuple[float, str]:
         """Share of the steps done, and the run's own line on loss and speed, from the end of its log."""
@@ -34,6 +46,14 @@ class Worker:
             return 0.0, "starting"
         step, steps, status = lines[-1]
         return int(step) / int(steps), status
+
+    def signal(self, signum: int) -> None:
+        """To all processes of the run, if there is still one."""
+        try:
+            os.killpg(self.process.pid, signum)
+        except ProcessLookupError:
+            if self.process.is_alive():  # so young that it is no leader of a group yet
+                os.kill(self.process.pid, signum)
 
 
 def default_workers(points: int) -> int:
@@ -47,52 +67,52 @@ def cores() -> int:
 
 
 def run_points(
-    points: Sequence[Point],
+    source: Source,
     workers: int,
     *,
     changed: Callable[[list[Worker]], None] = lambda running: None,
     ended: Callable[[Worker, dict], None] = lambda worker, result: None,
 ) -> None:
-    """Run each point's run in a process of its own, `workers` at a time, with the cores (and GPUs) shared out.
+    """Run what the source gives until it is done, `workers` at a time, with the cores (and GPUs) shared out.
 
-    Points that share a run are run once. A run that fails does not stop the others: its result says so. `changed`
-    is called several times a second with the workers that run, `ended` once for each with its result.
+    That includes waiting for the runs that others have taken. A run that fails does not stop the others: its result
+    says so. `changed` is called several times a second with the workers that run, `ended` once for each with its
+    result. Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back.
     """
-    waiting = list({point.run.identity: point for point in points}.values())
     running: list[Worker] = []
     try:
-        while waiting or running:
-            free = sorted(set(range(workers)) - {worker.slot for worker in running})
-            for slot in free[: len(waiting)]:
-                running.append(_start(waiting.pop(0), slot, workers))
+        while True:
+            for slot in sorted(set(range(workers)) - {worker.slot for worker in running}):
+                if (claim := source.claim()) is None:
+                    break
+                worker, go = _start(claim, slot, workers)
+                running.append(worker)
+                go.send(True)  # it is known now, and ends with this process
+                go.close()
+            if not running and source.done():
+                return
             changed(running)
-            time.sleep(POLL_SECONDS)
-            for worker in [w for w in running if w.process.poll() is not None]:
+            if running:
+                wait([worker.process.sentinel for worker in running], POLL_SECONDS)
+            else:
+                time.sleep(POLL_SECONDS)
+            for worker in [worker for worker in running if not worker.process.is_alive()]:
                 running.remove(worker)
-                ended(worker, _result(worker))
+                if (result := _settle(worker)) is not None:
+                    ended(worker, result)
     finally:
         for worker in running:
-            worker.process.terminate()
+            worker.signal(signal.SIGTERM)
         for worker in running:
-            worker.process.wait()
+            worker.process.join()
+            worker.claim.release()
 
 
-def _start(point: Point, slot: int, workers: int) -> Worker:
-    directory = point.run.directory
-    directory.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "hcexp", "train", *point.run.overrides, *_tracking(point)]
-    (directory / LOG).unlink(missing_ok=True)  # a worker that outlived its driver goes on writing to the old one
-    with open(directory / LOG, "w") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(slot, workers)
-        )
-    return Worker(point, process, slot, time.monotonic())
-
-
-def _tracking(point: Point) -> list[str]:
-    """How the run is called in MLflow; it has no part in the run's identity."""
-    name = re.sub(r"(\\*)'", r"\1\1\\'", point.name)  # to Hydra a backslash is one, but before a quote
-    return [f"++tracking.run_name='{name}'"]
+def _start(claim: Claim, slot: int, workers: int) -> tuple[Worker, Connection]:
+    log = claim.point.run.directory / LOG
+    log.unlink(missing_ok=True)
+    process, go = launch(claim.point.arguments, log, claim.lock, _environment(slot, workers))
+    return Worker(claim, process, slot, time.monotonic()), go
 
 
 def _environment(slot: int, workers: int) -> dict[str, str]:
@@ -108,21 +128,39 @@ def _environment(slot: int, workers: int) -> dict[str, str]:
     return environment
 
 
-def _result(worker: Worker) -> dict:
-    """The result file of the run; if it ended without one, a failure that quotes the end of its log."""
+def _settle(worker: Worker) -> dict | None:
+    """Enter what an ended process left: its result or, without one, a failure; None if it may not have ended."""
+    if worker.process.exitcode == LOST:
+        worker.signal(signal.SIGTERM)
+        worker.claim.release()  # for others as soon as the process is gone, and its hold on the lock with it
+        return None
+    worker.signal(signal.SIGKILL)  # of a run of several processes, those that the first one left behind
     result = worker.point.run.result()
-    if result["state"] != "missing":
-        return result
+    if result["state"] == "missing":
+        result |= _failure(worker)
+        write_json(worker.point.run.directory / RESULT, result)
+    worker.claim.settle(result)
+    return result
+
+
+def _failure(worker: Worker) -> dict:
+    """A result for a process that ended without one."""
     lines = [line for line in _tail(worker.point.run.directory / LOG).splitlines() if line.strip()]
     errors = [line for line in lines if "error: " in line]
     reason = (errors or lines or ["no output"])[-1].removeprefix("hcexp: error: ")
-    return {**result, "state": "failed", "error": f"{reason} (exit status {worker.process.returncode})"}
+    return {
+        "state": "failed",
+        "error": f"{reason} (exit status {worker.process.exitcode})",
+        "overrides": shareable(worker.point.run.overrides),
+        "seed": worker.point.seed,
+        "log": lines[-20:],
+    }
 
 
-def _tail(path: Path, size: int = 4096) -> str:
+def _tail(path: Path) -> str:
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - size))
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             return file.read().decode(errors="replace")
     except OSError:
         return ""

@@ -1,4 +1,8 @@
 import csv
+from argparse import Namespace
+
+import pytest
+import yaml
 
 from hcexp.configuration import shipped
 
@@ -42,3 +46,87 @@ def test_a_servers_password_is_not_in_the_report(hcexp, minute, tmp_path):
     assert hcexp("report", "table1", *minute, "tracking=mlflow", "tracking.uri=http://me:secret@127.0.0.1:9")[0] == 0
     for path in (tmp_path / "runs" / "reports" / "table1-tiny").iterdir():
         assert "secret" not in path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    """Writes what a search `tune` at scale=tiny has found: a learning rate for Pre-Norm and one for every DHC."""
+
+    def write(folder="runs/reports/tune-tiny"):
+        rows = [
+            {"label": mode, "overrides": [f"residual={mode}"], "values": {"optimizer.lr": rate}, "loss": 1.0}
+            | {"finished": 3, "pruned": 0, "failed": 0}
+            for mode, rate in (("pre_norm", 0.007), ("dhc", 0.009))
+        ]
+        content = {
+            "sweep": "tune",
+            "scale": "tiny",
+            "seed": 0,
+            "command": "hcexp sweep tune",
+            "trials": 3,
+            "rows": rows,
+        }
+        path = tmp_path / folder / "tuned.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "{title: a, baseline: b, rows: [{label: b, overrides: [residual=pre_norm]}, "
+        "{label: c, overrides: [residual=dhc, residual.n=2]}]}"
+    )
+    return path
+
+
+def test_rows_take_tuned_values_by_the_searchs_name_or_by_a_path(tuned, own, minute):
+    from hcexp.cli.report import planned
+
+    for given in ("tune", str(tuned()), str(tuned("elsewhere"))):
+        overrides = [*minute, f"sweep.tuned={given}"]
+        _, points = planned(Namespace(sweep=str(own), scale="tiny", seeds=None, overrides=overrides))
+        assert [point.run.config.optimizer.lr for point in points] == [0.007, 0.009]
+        assert not any("sweep.tuned" in override for point in points for override in point.run.overrides)
+
+
+def test_a_report_of_tuned_rows_stands_beside_that_of_the_others(hcexp, tuned, own, minute, tmp_path):
+    tuned()
+    status, _, err = hcexp("report", own, *minute, "sweep.tuned=tune")
+    assert (status, err) == (0, "")
+    markdown = (tmp_path / "runs" / "reports" / "own-tiny-tuned" / "report.md").read_text(encoding="utf-8")
+    assert "**tuned values**: search tune, 3 trials a row, from " in markdown
+    assert "sweep.tuned=tune" in markdown.partition("## To repeat it")[2].splitlines()[3]
+    assert "optimizer.lr=0.007" in markdown
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("sweep.tuned=tune", "sweep.tuned: "),
+        ("sweep.tunde=tune", "sweep.tunde is not a setting of a sweep: there is sweep.tuned"),
+    ],
+)
+def test_tuned_values_that_are_not_there_are_refused(refused, own, minute, given, said, tmp_path):
+    assert refused("sweep", own, *minute, given).startswith(said)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_report_of_a_search_shows_what_there_is(hcexp, own, minute, tmp_path):
+    space = "search: {knobs: {optimizer.lr: {low: 1.0e-4, high: 1.0e-1, log: true}}, trials: 3}"
+    own.write_text(own.read_text().replace("title: a,", f"title: a, {space},"))
+    status, out, err = hcexp("report", own, *minute)
+    assert (status, err) == (0, "")
+    assert "Trials to be made yet: b 3, c 3." in out
+    folder = tmp_path / "runs" / "reports" / "own-tiny"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "search-trials.csv",
+        "search.csv",
+        "search.md",
+        "tuned.yaml",
+    ]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["reports"]

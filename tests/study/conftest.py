@@ -1,7 +1,12 @@
+import json
+from types import SimpleNamespace
+
+import optuna
 import pytest
 import yaml
 
-from hcexp.study import load_sweep, plan
+from hcexp.run import RESULT
+from hcexp.study import Point, Row, load_sweep, plan
 
 
 @pytest.fixture
@@ -30,5 +35,37 @@ def points(sweep_file, minute, tmp_path):
 
     def make(rows, **knobs):
         return plan(load_sweep(sweep_file(rows, **knobs), tmp_path), "tiny", minute)
+
+    return make
+
+
+class FakeRun:
+    """A run as a ledger sees it: a folder, and the result that is in there."""
+
+    suite = SimpleNamespace(name="local")
+
+    def __init__(self, runs, identity):
+        self.identity, self.directory, self.overrides = identity, runs / identity, [f"name={identity}"]
+        self.config = SimpleNamespace(paths=SimpleNamespace(runs=str(runs)))
+
+    def result(self):
+        path = self.directory / RESULT
+        return json.loads(path.read_text()) if path.exists() else {"state": "missing", "error": None, "metrics": {}}
+
+    def leave(self, state, loss=1.5, error=None):
+        """What its process would leave at its end."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        result = {"state": state, "error": error, "metrics": {"local/mean/loss": loss}, "record": {"code": "of today"}}
+        (self.directory / RESULT).write_text(json.dumps(result))
+        return result
+
+
+@pytest.fixture
+def fakes(tmp_path):
+    """Points of runs that nobody can train, by their identities; equal ones share a run."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def make(*identities):
+        return [Point(Row(f"row {name}"), 0, FakeRun(tmp_path / "runs", name)) for name in identities]
 
     return make

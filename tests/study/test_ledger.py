@@ -1,159 +1,146 @@
-import shlex
+import os
+import shutil
+from multiprocessing import get_context
 
 import pytest
+from optuna.trial import TrialState
 
-from hcexp.configuration import compose, shipped
-from hcexp.evaluation.kept import Kept, conditions
-from hcexp.run import Run
-from hcexp.study import load_sweep, outcome, plan
-
-ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}
-
-
-def test_a_plan_goes_seed_by_seed_and_row_by_row(points):
-    planned = points(ROWS, seeds=(3, 0))
-    assert [point.name for point in planned] == ["plain, seed 3", "DHC×2, seed 3", "plain, seed 0", "DHC×2, seed 0"]
-    assert [point.run.config.seed for point in planned] == [3, 3, 0, 0]
-    assert planned[1].run.config.residual.n == 2
-    assert len({point.run.identity for point in planned}) == 4
-
-
-def test_rows_win_over_the_sweep_and_the_command_line_over_rows(sweep_file, tmp_path, minute):
-    rows = {"a": ["optimizer.lr=0.2"], "b": []}
-    sweep = load_sweep(sweep_file(rows, overrides=["optimizer.lr=0.1", "steps=9"]), tmp_path)
-    without = [o for o in minute if not o.startswith("steps")]
-    assert [p.run.config.optimizer.lr for p in plan(sweep, "tiny", without)] == [0.2, 0.1]
-    assert [p.run.config.steps for p in plan(sweep, "tiny", without)] == [9, 9]
-    assert [p.run.config.optimizer.lr for p in plan(sweep, "tiny", [*without, "optimizer.lr=0.3"])] == [0.3, 0.3]
-
-
-def test_the_scale_is_the_plans(sweep_file, tmp_path, minute):
-    sweep = load_sweep(sweep_file(ROWS), tmp_path)
-    kept = [o for o in minute if not o.startswith(("model.", "data.sequence"))]
-    (one, _) = plan(sweep, "60m", [*kept, "model.vocabulary_size=4096", "data.tokenizer=null"])
-    assert (one.run.config.model.d, one.run.config.data.sequence_length) == (512, 2048)
-    assert one.run.overrides[0] == "scale=60m"
-
-
-def test_the_command_of_a_point_makes_its_run(points):
-    for point in points(ROWS, seeds=(0, 1)):
-        program, verb, *arguments = shlex.split(point.command)
-        assert (program, verb) == ("hcexp", "train")
-        assert Run(compose(arguments), arguments).identity == point.run.identity
-
-
-def test_an_outcome_says_what_became_of_a_point(points, interrupt):
-    first, second = points(ROWS)
-    assert outcome(first).state == "missing" and outcome(first).metrics == {} and outcome(first).curve == {}
-    result = first.run.train()
-    interrupt(1, RuntimeError("broken"))
-    with pytest.raises(RuntimeError):
-        second.run.train()
-    done, failed = outcome(first), outcome(second)
-    assert (done.label, done.seed, done.state, done.metrics) == ("plain", 0, "finished", result["metrics"])
-    assert done.result == result and done.directory == first.run.directory
-    assert done.curve == {"train/loss_ema99": []}  # it was not tracked
-    assert (failed.state, failed.error, failed.curve) == ("failed", "broken", {})
-
-
-def test_the_curve_of_a_tracked_run_is_in_its_outcome(points, tracked, minute):
-    minute += tracked
-    (point,) = points({"plain": ["residual=pre_norm"]})
-    result = point.run.train()
-    curve = outcome(point).curve["train/loss_ema99"]
-    assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]
-    assert curve[-1][1] == result["metrics"]["train/loss_ema99"]
-
-
-def test_the_curve_has_the_name_of_the_runs_own_moving_average(points, tracked, minute):
-    minute += [*tracked, "callbacks.curves.ema=0.9"]
-    (point,) = points({"plain": ["residual=pre_norm"]})
-    metrics = point.run.train()["metrics"]
-    (curve,) = outcome(point).curve.items()
-    assert curve[0] == "train/loss_ema9" and curve[1][-1] == (6, metrics["train/loss_ema9"])
-
-
-def test_sets_have_curves_if_they_were_evaluated_during_training(points, tracked, minute):
-    minute += [*tracked, "evaluation.every=2"]
-    (point,) = points({"plain": ["residual=pre_norm"]})
-    metrics = point.run.train()["metrics"]
-    curves = outcome(point).curve
-    assert set(curves) == {"train/loss_ema99", "local/held/loss", "local/mean/loss"}
-    assert [step for step, _ in curves["local/held/loss"]] == [2, 4, 6]
-    assert curves["local/held/loss"][-1][1] == metrics["local/held/loss"]
-
-
-def test_a_run_without_training_curves_has_none(points, tracked, minute):
-    minute.remove("callbacks.curves.every=1")
-    minute += [*tracked, "~callbacks.curves", "callbacks.throughput.every=1"]
-    (point,) = points({"plain": ["residual=pre_norm"]})
-    point.run.train()
-    assert outcome(point).curve == {}
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in shipped("sweeps").glob("*.yaml")))
-def test_every_shipped_sweep_can_be_planned(name, minute):
-    sweep = load_sweep(name, shipped("sweeps"))
-    planned = plan(sweep, "tiny", minute)
-    assert len(planned) == len(sweep.rows) * len(sweep.seeds)
-    # Rows differ in the residual mode alone.
-    for point in planned:
-        assert all(override.startswith("residual") for override in point.row.overrides)
+from hcexp.study import Ledger
+from hcexp.study.claim import ATTEMPTS, Tally
 
 
 @pytest.fixture
-def measured(points):
-    """A finished point, and a way to add what one of its checkpoints was measured on."""
-    (point,) = points({"plain": ["residual=pre_norm"]})
-    result = point.run.train()
-
-    class Benchmark:
-        parts = ("all",)
-
-        def __init__(self, name, metrics):
-            self.name, self._metrics = name, metrics
-
-        def fingerprint_of(self, part):
-            return str(self._metrics)
-
-        def score(self, model, part, *, watch=iter):
-            return {}
-
-        def metrics(self, scored):
-            return self._metrics
-
-    def add(metrics, step=6, **changed):
-        name = next(iter(metrics)).partition("/")[0]
-        benchmark = Benchmark(name, metrics)
-        kept = Kept(point.run.directory, step, str(changed))
-        kept.score(None, benchmark, "all")
-        under = {**conditions(result["config"], name), **changed}
-        kept.keep(benchmark, kept.whole(benchmark, under))
-        return outcome(point).metrics
-
-    return result["metrics"], add
+def ledger(fakes):
+    return lambda *names: Ledger("a study", fakes(*names))
 
 
-def test_what_the_last_checkpoint_was_measured_on_since_is_in_the_outcome(measured):
-    own, add = measured
-    v3 = {"v3/mean/loss": 2.5, "v3/pile/loss": 2.5}
-    assert add(v3) == own | v3
-    tasks = {"downstream/copa/accuracy": 0.5, "downstream/mean/accuracy": 0.5}
-    assert add(tasks) == own | v3 | tasks
+def run_all(ledger, state="finished", error=None):
+    """Settle whatever there is; gives the names in the order in which they were taken."""
+    taken = []
+    while claim := ledger.claim():
+        taken.append(claim.point.run.identity)
+        claim.settle(claim.point.run.leave(state, error=error))
+    return taken
 
 
-@pytest.mark.parametrize(
-    "otherwise",
-    [{"documents": 20}, {"max_tokens": None}, {"max_tokens": 100}, {"precision": "bf16-mixed"}, {"step": 4}],
-    ids=str,
-)
-def test_what_was_measured_otherwise_is_not(measured, otherwise):
-    own, add = measured
-    assert add({"v3/mean/loss": 2.5}, **otherwise) == own  # the run itself reads 200 tokens a set, at step 6
+def test_points_are_taken_in_their_order_and_once(ledger):
+    one = ledger("b", "a", "c")
+    assert not one.done() and one.tally() == Tally(3, 0, 0)
+    claim = one.claim()
+    assert one.tally() == Tally(3, 0, 1)
+    claim.settle(claim.point.run.leave("finished"))
+    assert run_all(one) == ["a", "c"]
+    assert one.done() and one.tally() == Tally(3, 3, 0) and one.failed() == []
+    again = ledger("b", "a", "c")
+    assert again.done() and again.claim() is None and len(again._study.trials) == 3
 
 
-def test_a_mean_is_of_the_newest_measurement_alone(measured):
-    own, add = measured
-    add({"downstream/copa/accuracy": 0.5, "downstream/mean/accuracy": 0.5})
-    newest = {"downstream/piqa/accuracy": 0.75, "downstream/mean/accuracy": 0.75}
-    assert add(newest) == own | newest
+def test_a_trial_says_what_it_is_of(ledger):
+    (trial,) = ledger("a")._study.trials
+    assert trial.user_attrs == {
+        "identity": "a", "label": "row a", "seed": 0, "overrides": ["name=a"], "attempt": 1,
+    }  # fmt: skip
+
+
+def test_points_that_share_a_run_share_a_trial(ledger):
+    one = ledger("a", "b", "a")
+    assert one.tally().points == 2 and run_all(one) == ["a", "b"]
+
+
+def test_more_points_run_only_the_new_ones(ledger):
+    run_all(ledger("a", "b"))
+    assert run_all(ledger("a", "new", "b", "other")) == ["new", "other"]
+    assert ledger("b").tally() == Tally(1, 1, 0)  # fewer are no harm
+
+
+def test_what_another_command_has_finished_is_entered(fakes):
+    points = fakes("a", "b")
+    points[1].run.leave("finished", loss=0.5)
+    one = Ledger("a study", points)
+    assert one.tally() == Tally(2, 1, 0) and run_all(one) == ["a"]
+    assert [trial.value for trial in one._study.trials] == [1.5, 0.5]
+
+
+def test_a_finished_run_whose_folder_is_gone_runs_again(ledger, fakes):
+    run_all(ledger("a", "b"))
+    shutil.rmtree(fakes("a")[0].run.directory)
+    assert run_all(ledger("a", "b")) == ["a"]
+
+
+def test_a_failure_is_tried_again_after_the_others_and_then_left(ledger):
+    one = ledger("bad", "good")
+    claim = one.claim()
+    claim.settle(claim.point.run.leave("failed", error="no luck"))
+    claim = one.claim()
+    assert claim.point.run.identity == "good"
+    claim.settle(claim.point.run.leave("finished"))
+    assert not one.done() and one.failed() == []
+    assert run_all(one, "failed", "no luck at all") == ["bad"] * (ATTEMPTS - 1)
+    assert one.done()
+    assert [(point.name, error) for point, error in one.failed()] == [("row bad, seed 0", "no luck at all")]
+    assert [t.user_attrs["attempt"] for t in one._study.trials if t.state == TrialState.FAIL] == [1, 2, 3]
+
+
+def test_only_a_person_gives_a_failed_point_more_attempts(ledger):
+    run_all(ledger("bad"), "failed", "no luck")
+    joined = ledger("bad")
+    assert joined.claim() is None and joined.done()
+    joined.renew()
+    assert joined.failed() == [] and run_all(joined, "failed", "again") == ["bad"] * ATTEMPTS
+    joined.renew()
+    assert run_all(joined) == ["bad"] and joined.failed() == []
+
+
+def test_a_failed_point_that_another_command_finished_has_not_failed(ledger, fakes):
+    run_all(ledger("a"), "failed", "no luck")
+    fakes("a")[0].run.leave("finished")
+    assert ledger("a").failed() == [] and ledger("a").done()
+
+
+def test_an_attempt_that_was_not_entered_any_more_is(ledger):
+    """A driver that dies between a failure and the next attempt leaves that to others."""
+    one = ledger("a")
+    claim = one.claim()
+    claim.settle(claim.point.run.leave("failed", error="no luck"))
+    assert ledger("a").claim().attempt == 2
+
+
+def test_a_dead_worker_is_no_failure(ledger):
+    one = ledger("a", "b")
+    one.claim().lock.close()
+    other = ledger("a", "b")
+    claim = other.claim()
+    assert (claim.point.run.identity, claim.attempt) == ("a", 1)
+    assert other.claim().point.run.identity == "b"
+
+
+def test_a_row_that_was_pruned_is_settled(ledger):
+    one = ledger("a")
+    run_all(one, "pruned")
+    assert one.done() and one.claim() is None and one.failed() == []
+
+
+def work(names, fakes, log, together):
+    together.wait()
+    ledger = Ledger("a study", fakes(*names))
+    while not ledger.done():
+        if claim := ledger.claim():
+            os.write(log, f"{claim.point.run.identity}\n".encode())
+            claim.settle(claim.point.run.leave("finished"))
+    os._exit(0)
+
+
+def test_many_processes_run_each_point_once(fakes, tmp_path):
+    names = [f"{number:02}" for number in range(60)]
+    log = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    context = get_context("fork")
+    together = context.Barrier(4)
+    workers = [context.Process(target=work, args=(names, fakes, log, together)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert sorted((tmp_path / "log").read_text().split()) == names
+    trials = Ledger("a study", fakes(*names))._study.trials
+    assert len(trials) == 60 and {trial.state for trial in trials} == {TrialState.COMPLETE}

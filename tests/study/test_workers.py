@@ -1,56 +1,80 @@
+import json
 import os
 import signal
-import sys
 import time
+from multiprocessing import get_context
 from types import SimpleNamespace
 
 import pytest
-from mlflow import MlflowClient
 
-from hcexp.study import run_points, workers
+from hcexp.run import RESULT
+from hcexp.study import Ledger, run_points, workers
+from hcexp.study.claim import RunLock, Tally
+from hcexp.study.launch import LOST, Launched
 from hcexp.study.workers import Worker, default_workers
 
 
 @pytest.fixture
-def commands(monkeypatch):
-    """Workers run what the test gives in place of `hcexp train`; the command lines that they were to run."""
-    seen, popen = [], workers.subprocess.Popen
+def launched(monkeypatch):
+    """Workers fork this process, which then does what the test says in place of `hcexp train`: `does(log)`."""
+    context = get_context("fork")
+    seen = []
+    script = SimpleNamespace(does=lambda log: None)
 
-    def start(command, **knobs):
-        seen.append((command, knobs))
-        return popen([sys.executable, "-c", seen_script[0]], **knobs)
+    def body(log, ready, go):
+        os.setpgrp()
+        go.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            ready.recv()
+            script.does(log)
+        except EOFError:
+            pass
+        os._exit(0)
 
-    seen_script = ["pass"]
-    monkeypatch.setattr(workers.subprocess, "Popen", start)
+    def launch(arguments, log, lock, environment):
+        assert RunLock.take(log.parent) is None  # the claim's
+        seen.append(SimpleNamespace(arguments=arguments, log=log, environment=environment))
+        ready, go = context.Pipe(duplex=False)
+        process = context.Process(target=body, args=(log, ready, go))
+        process.start()
+        ready.close()
+        return Launched(process, go)
+
+    monkeypatch.setattr(workers, "launch", launch)
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.01)
-    return SimpleNamespace(seen=seen, run=lambda script: seen_script.__setitem__(0, script))
+    script.seen = seen
+    return script
 
 
-def test_a_label_reaches_mlflow_as_it_is_written(points, minute, tracked, store_uri, monkeypatch):
-    monkeypatch.setattr(workers, "cores", lambda: 1)  # other tests run beside it
-    label = 'it\'s a "DHC×2", W/O {tanh} \\ $HOME = [1]'
-    minute += tracked
-    (point,) = points({label: ["residual=dhc", "residual.n=2"]})
+def finish(log, state="finished", **values):
+    result = {"state": state, "error": None, "metrics": {"local/mean/loss": 1.0}, **values}
+    (log.parent / RESULT).write_text(json.dumps(result))
+
+
+@pytest.fixture
+def ledger(fakes):
+    return lambda *names: Ledger("a study", fakes(*names))
+
+
+def run(ledger, number=1, **watch):
+    """Runs what the ledger has; gives (name, state, error) of every process that ended."""
     ended = []
-    run_points([point], 1, ended=lambda worker, result: ended.append(result))
-    (result,) = ended
-    assert result["state"] == "finished", result["error"]
-    run = MlflowClient(store_uri).get_run(result["run_id"])
-    assert run.info.run_name == f"{label}, seed 0"
-    assert result["identity"] == point.run.identity
+    run_points(ledger, number, ended=lambda w, r: ended.append((w.point.run.identity, r["state"], r["error"])), **watch)
+    return ended
 
 
-def test_rows_that_share_a_run_make_it_once(points, commands):
-    planned = points({"a": ["residual=pre_norm"], "b": ["residual=pre_norm"], "c": ["residual=shc"]})
-    ended = []
-    run_points(planned, 2, ended=lambda worker, result: ended.append(worker.point.row.label))
-    assert len(commands.seen) == 2
-    assert len(ended) == 2 and "c" in ended
+def test_every_point_is_run_with_its_own_arguments(ledger, launched):
+    launched.does = finish
+    assert run(ledger("a", "b", "a")) == [("a", "finished", None), ("b", "finished", None)]
+    assert [one.arguments for one in launched.seen] == [
+        [f"name={name}", f"++tracking.run_name='row {name}, seed 0'"] for name in ("a", "b")
+    ]
+    assert run(ledger("a", "b")) == [] and len(launched.seen) == 2
 
 
-def test_no_more_than_so_many_run_at_a_time(points, commands):
-    commands.run("import time; time.sleep(0.1)")
-    planned = points({str(k): ["residual=shc", f"residual.n={k}"] for k in range(1, 6)})
+def test_no_more_than_so_many_run_at_a_time(ledger, launched):
+    launched.does = lambda log: (time.sleep(0.1), finish(log))
     running, slots = [], set()
 
     def changed(now):
@@ -58,20 +82,18 @@ def test_no_more_than_so_many_run_at_a_time(points, commands):
         assert len({worker.slot for worker in now}) == len(now)
         slots.update(worker.slot for worker in now)
 
-    run_points(planned, 2, changed=changed)
+    assert len(run(ledger(*"abcde"), 2, changed=changed)) == 5
     assert max(running) == 2 and slots == {0, 1}
-    assert len(commands.seen) == 5
 
 
-def test_the_cores_are_shared_out_and_the_package_is_found(points, commands, monkeypatch):
+def test_the_cores_are_shared_out_and_the_package_is_found(ledger, launched, monkeypatch):
+    launched.does = finish
     monkeypatch.setattr(workers, "cores", lambda: 8)
     monkeypatch.setenv("PYTHONPATH", "mine")
-    planned = points({str(k): ["residual=shc", f"residual.n={k}"] for k in range(1, 4)})
-    run_points(planned, 3)
-    for command, knobs in commands.seen:
-        assert command[1:4] == ["-m", "hcexp", "train"]
-        assert knobs["env"]["OMP_NUM_THREADS"] == knobs["env"]["MKL_NUM_THREADS"] == "2"
-        first, *rest = knobs["env"]["PYTHONPATH"].split(os.pathsep)
+    run(ledger("a", "b", "c"), 3)
+    for one in launched.seen:
+        assert one.environment["OMP_NUM_THREADS"] == one.environment["MKL_NUM_THREADS"] == "2"
+        first, *rest = one.environment["PYTHONPATH"].split(os.pathsep)
         assert os.path.isdir(os.path.join(first, "hcexp")) and rest == ["mine"]
 
 
@@ -86,49 +108,72 @@ def test_gpus_are_shared_out_among_workers(monkeypatch):
     assert (default_workers(9), default_workers(1)) == (2, 1)
 
 
-def test_a_worker_that_leaves_no_result_is_a_failure_that_quotes_its_log(points, commands):
-    commands.run("print('step 1/6  loss 8.1'); print('hcexp: error: no such knob'); print('bye'); raise SystemExit(3)")
-    planned = points({"a": ["residual=pre_norm"]})
-    results = []
-    run_points(planned, 1, ended=lambda worker, result: results.append(result))
-    assert [(r["state"], r["error"]) for r in results] == [("failed", "no such knob (exit status 3)")]
-    commands.run("raise SystemExit(4)")
-    run_points(planned, 1, ended=lambda worker, result: results.append(result))
-    assert results[-1]["error"] == "no output (exit status 4)"
+def test_a_process_without_a_result_is_a_failure_that_quotes_its_log(ledger, launched, fakes):
+    def fail(log):
+        log.write_text("step 1/6  loss 8.1\nhcexp: error: no such knob\nbye\n")
+        os._exit(3)
+
+    launched.does = fail
+    one = ledger("a")
+    assert run(one) == [("a", "failed", "no such knob (exit status 3)")] * 3
+    left = fakes("a")[0].run.result()  # as the run itself would have left it
+    assert left["state"] == "failed" and left["error"] == "no such knob (exit status 3)" and left["seed"] == 0
+    assert left["log"] == ["step 1/6  loss 8.1", "hcexp: error: no such knob", "bye"]
+    assert one.failed()[0][1] == left["error"]
 
 
-def test_a_killed_worker_is_reported_and_a_rerun_completes_it(points, minute, monkeypatch):
-    monkeypatch.setattr(workers, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(workers, "cores", lambda: 1)  # other tests run beside it
-    minute.remove("steps=6")
-    knobs = ["steps=150", "callbacks.progress.seconds=0", "callbacks.checkpoint.every_n_steps=20"]
-    (point,) = points({"a": knobs})
-    results = []
+def test_a_process_that_is_killed_is_a_failure_and_hurts_no_other(ledger, launched):
+    def killed_once(log):
+        time.sleep(0.1)
+        if log.parent.name == "bad" and not (log.parent / "before").exists():
+            (log.parent / "before").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        finish(log)
 
-    def checkpoints():
-        return sorted((point.run.directory / "checkpoints").glob("step=*.ckpt"))
-
-    def kill(running):
-        for worker in running:
-            if checkpoints() and worker.process.poll() is None:
-                worker.process.send_signal(signal.SIGKILL)
-
-    run_points([point], 1, changed=kill, ended=lambda worker, result: results.append(result))
-    assert [r["state"] for r in results] == ["failed"]
-    assert results[0]["error"].endswith("(exit status -9)")
-    assert point.run.result()["state"] == "missing"
-    step = int(checkpoints()[-1].stem.removeprefix("step="))
-
-    run_points([point], 1, ended=lambda worker, result: results.append(result))
-    assert (results[1]["state"], results[1]["steps"]) == ("finished", 150)
-    first, *_ = workers.STEP.findall((point.run.directory / workers.LOG).read_text())
-    assert int(first[0]) > step
+    launched.does = killed_once
+    one = ledger("bad", "good", "other")
+    ended = run(one, 2)
+    assert sorted(ended) == [
+        ("bad", "failed", "no output (exit status -9)"),
+        ("bad", "finished", None),
+        ("good", "finished", None),
+        ("other", "finished", None),
+    ]
+    assert one.failed() == []
 
 
-def test_progress_is_read_from_the_last_line_of_the_log(points, tmp_path):
-    (point,) = points({"a": ["residual=pre_norm"]})
+def test_the_result_counts_and_not_the_exit_status(ledger, launched):
+    launched.does = lambda log: (finish(log), os._exit(1))
+    assert run(ledger("a")) == [("a", "finished", None)]
+
+
+def test_the_other_processes_of_a_run_do_not_outlive_the_first(ledger, launched):
+    def with_another(log):
+        if not (other := os.fork()):
+            signal.pause()
+        (log.parent / "pid").write_text(str(other))
+        finish(log)
+
+    launched.does = with_another
+    run(ledger("a"))
+    pid = int((launched.seen[0].log.parent / "pid").read_text())
+    until = time.monotonic() + 10
+    while _alive(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not _alive(pid)
+
+
+def _alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_progress_is_read_from_the_last_line_of_the_log(fakes):
+    (point,) = fakes("a")
     point.run.directory.mkdir(parents=True)
-    worker = Worker(point, SimpleNamespace(), 0, time.monotonic())
+    worker = Worker(SimpleNamespace(point=point), None, 0, 0)
     assert worker.progress() == (0.0, "starting")
     log = point.run.directory / workers.LOG
     log.write_text("a warning about step 9/9\n")
@@ -144,13 +189,13 @@ def test_progress_reads_what_a_run_writes(make_run, points, capsys):
     (point,) = points({"a": ["residual=pre_norm"]})
     point.run.train()
     (point.run.directory / workers.LOG).write_text(capsys.readouterr().out)
-    share, status = Worker(point, SimpleNamespace(), 0, 0).progress()
+    share, status = Worker(SimpleNamespace(point=point), None, 0, 0).progress()
     assert share == 1 and status.startswith("loss ") and status.endswith("0:00:00 left")
 
 
-def test_stopping_ends_the_workers(points, commands):
-    commands.run("import time; time.sleep(60)")
-    planned = points({str(k): ["residual=shc", f"residual.n={k}"] for k in range(1, 4)})
+def test_stopping_ends_the_processes_and_puts_their_points_back(ledger, launched):
+    launched.does = lambda log: time.sleep(60)
+    one = ledger("a", "b", "c")
     seen = []
 
     def changed(running):
@@ -158,9 +203,60 @@ def test_stopping_ends_the_workers(points, commands):
         if len(running) == 2:
             raise KeyboardInterrupt
 
-    begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_points(planned, 2, changed=changed)
-    assert time.monotonic() - begun < 30
-    assert [worker.process.poll() for worker in seen] == [-signal.SIGTERM] * 2
-    assert len(commands.seen) == 2
+        run_points(one, 2, changed=changed)
+    assert [worker.process.exitcode for worker in seen] == [-signal.SIGTERM] * 2
+    assert one.tally() == Tally(3, 0, 0)  # nothing runs, nothing has failed
+    launched.does = finish
+    assert [name for name, _, _ in run(one)] == ["a", "b", "c"]
+    assert {trial.user_attrs["attempt"] for trial in one._study.trials} == {1}
+
+
+def test_a_process_that_nobody_knows_yet_ends_by_itself(ledger, launched, monkeypatch):
+    """Between its start and the moment from which stopping would end it."""
+    launch = workers.launch
+    started = []
+
+    def stopped(*arguments):
+        started.append(launch(*arguments).process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers, "launch", stopped)
+    launched.does = lambda log: time.sleep(60)
+    with pytest.raises(KeyboardInterrupt):
+        run_points(ledger("a"), 1)
+    started[0].join(10)
+    assert started[0].exitcode == 0
+
+
+def test_a_run_that_others_have_taken_is_waited_for(ledger, launched, fakes):
+    mine, others = ledger("a", "b"), ledger("a", "b")
+    elsewhere = others.claim()
+    launched.does = finish
+    waited = []
+
+    def changed(running):
+        if not running:
+            waited.append(mine.tally())
+            if len(waited) == 3:
+                elsewhere.settle(fakes("a")[0].run.leave("finished"))
+
+    assert run(mine, 2, changed=changed) == [("b", "finished", None)]
+    assert waited[0] == Tally(2, 1, 1) and mine.done()
+
+
+def test_where_the_server_of_processes_dies_its_runs_go_on_with_another(ledger, launched):
+    """It is not known then whether a process has ended: its point is free when the lock is."""
+    one = ledger("a")
+
+    def lost(worker):
+        worker.process.join()
+        worker.process._popen.returncode = LOST
+
+    def changed(running):
+        if len(launched.seen) == 1 and running:
+            launched.does = finish
+            lost(running[0])
+
+    assert run(one, changed=changed) == [("a", "finished", None)]
+    assert len(launched.seen) == 2 and len(one._study.trials) == 1

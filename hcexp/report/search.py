@@ -1,0 +1,99 @@
+"""What a search has found: a line for every row of its sweep, and a line for every trial."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hcexp.report.numbers import count
+from hcexp.report.suites import title
+from hcexp.study.found import Drawn, Found
+from hcexp.study.overrides import short
+from hcexp.study.sweep import Sweep
+
+ENDED = ("finished", "pruned", "failed")
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """The searches of a sweep's rows at a scale, by the mean loss of `suite`; `command` repeats them."""
+
+    sweep: Sweep
+    scale: str
+    suite: str
+    found: Sequence[Found]
+    command: str
+
+    @property
+    def subtitle(self) -> str:
+        trials = count(self.sweep.search.trials, "trial")
+        parts = (f"search {self.sweep.name}", f"scale {self.scale}", f"{trials} a row", f"seed {self.sweep.seeds[0]}")
+        return " · ".join(parts)
+
+    @property
+    def loss(self) -> str:
+        return f"{title(self.suite)} loss"
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of every row its best values and their loss, the default ones and theirs, and how many trials ended how;
+        None for what is not known. `end of …` is that end of a knob's range at which the best value lies, if it does.
+        """
+        return [self._row(found) for found in self.found]
+
+    def _row(self, found: Found) -> dict[str, Any]:
+        space, best, default = self.sweep.search, found.best, found.default
+        names = short(space.knobs)
+        of_best = best.values if best else {}
+        of_default = default.values if default else {}
+        default_loss = default.loss if default and default.state == "finished" else None
+        return {
+            "row": found.label,
+            **{f"best {name}": of_best.get(knob) for knob, name in names.items()},
+            **{f"end of {name}": best and space.end(knob, best.values[knob]) for knob, name in names.items()},
+            self.loss: best and best.loss,
+            **{f"default {name}": of_default.get(knob) for knob, name in names.items()},
+            f"default's {self.loss}": default_loss,
+            "change": None if default_loss is None or best is None else best.loss - default_loss,
+            **{state: found.count(state) for state in ENDED},
+        }
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """Of every trial its values, how it ended, and its loss, of a pruned one where it was pruned."""
+        return [
+            {
+                "row": found.label,
+                "trial": number,
+                **{name: trial.values[knob] for knob, name in short(self.sweep.search.knobs).items()},
+                "state": _ending(trial),
+                self.loss: trial.loss,
+                "run": trial.identity,
+            }
+            for found in self.found
+            for number, trial in enumerate(found.trials)
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for everything that a reader of the table must know."""
+        space, said = self.sweep.search, []
+        left = {found.label: space.trials - sum(map(found.count, ENDED)) for found in self.found}
+        if any(left.values()):
+            said.append(f"Trials to be made yet: {', '.join(f'{label} {n}' for label, n in left.items() if n)}.")
+        for found in self.found:
+            for knob, value in found.best.values.items() if found.best else ():
+                if end := space.end(knob, value):
+                    low, high = space.knobs[knob]["low"], space.knobs[knob]["high"]
+                    said.append(
+                        f"{found.label}: the best {knob} lies at the {end} end of what was searched ({low:g} to "
+                        f"{high:g}); there may be a better one beyond."
+                    )
+        tuned = f"sweep.tuned={self.sweep.name}"
+        said.append(f"One seed: what is more than its noise shows another sweep with {tuned}, under several seeds.")
+        return said
+
+
+def _ending(trial: Drawn) -> str:
+    if trial.state == "pruned":
+        return f"pruned at step {trial.step}"
+    return f"failed: {trial.error}" if trial.state == "failed" else trial.state

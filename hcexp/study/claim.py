@@ -1,0 +1,199 @@
+"""Taking a point: who holds the lock of a run's folder is at the run, and nobody else can be.
+
+The state of a trial says what is known of its point; the lock says whether somebody is at it. A running trial whose
+lock is free belongs to a worker that died, and goes on from the run's checkpoint: there is no time-out to guess.
+"""
+
+import fcntl
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hcexp.run import LOCK, RESULT
+from hcexp.study.point import Point
+
+ATTEMPTS = 3  # failures of a point after which it has failed for good
+STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+class RunLock:
+    """The flock of a run's folder, as `Run.train` takes it; held until every process that has it has closed it.
+
+    Sent to a process that multiprocessing starts, it is the same lock there, not a second one. It is closed and never
+    released: that would take it from the others who have it.
+    """
+
+    def __init__(self, fd: int):
+        self._fd = fd
+
+    @classmethod
+    def take(cls, directory: Path) -> "RunLock | None":
+        """The lock of this folder, which is made; None if somebody else has it."""
+        path = directory / LOCK
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # a run that could not start has just taken its folder away
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return cls(fd)
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return None
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __reduce__(self) -> tuple:
+        return _received, (DupFd(self._fd),)
+
+
+def _received(sent: Any) -> RunLock:
+    return RunLock(sent.detach())
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A point that this process has taken, with its trial in the study. It ends by exactly one of the methods."""
+
+    point: Point
+    lock: RunLock
+    study: Study
+    trial: FrozenTrial
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first."""
+        return attempt(self.trial)
+
+    def settle(self, result: Mapping[str, Any]) -> None:
+        """Enter what became of the run: a result that is finished (with the mean validation loss as the trial's
+        value), pruned or failed. A failed one is an attempt; that there is another one is the source's business.
+        """
+        try:
+            if result["error"]:
+                self.study._storage.set_trial_user_attr(self.trial._trial_id, "error", result["error"])
+            self.study.tell(self.trial.number, value(self.point, result), state=STATES[result["state"]])
+        finally:
+            self.lock.close()
+
+    def release(self) -> None:
+        """Put the point back, because the sweep is stopped: no failure. The next one to take it goes on from here."""
+        try:
+            if self.point.run.result()["state"] == "failed":  # being stopped is all that failed
+                (self.point.run.directory / RESULT).unlink()
+            self.study._storage.set_trial_state_values(self.trial._trial_id, TrialState.WAITING)
+        finally:
+            self.lock.close()
+
+
+class Tally(NamedTuple):
+    """How far a source has come, in points; one that several rows share counts once."""
+
+    points: int  # all of them
+    settled: int  # finished, pruned, or failed for good
+    running: int  # at work, here and elsewhere
+
+
+class Source(Protocol):
+    """Where workers get their points from: a ledger of rows, or a search. Any number of processes may ask at once."""
+
+    def renew(self) -> None:
+        """Give what has failed for good its attempts anew: somebody has mended something."""
+
+    def claim(self) -> Claim | None:
+        """A point to run next; None while there is nothing to take. Called only with a worker free for it."""
+
+    def done(self) -> bool:
+        """Whether every point is settled: finished, pruned, or failed for good."""
+
+    def tally(self) -> Tally:
+        """For the line that shows the progress."""
+
+    def failed(self) -> list[tuple[Point, str]]:
+        """The points that failed for good, each with the error of its last attempt."""
+
+
+def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
+    """Take the point of a trial that waits, or that runs and whose worker is dead; None if that cannot be.
+
+    The lock comes before the state, so that a trial is never running without somebody at it, unless he died. What is
+    settled without another run is settled here: a run that was finished meanwhile, by whatever means, and one whose
+    worker died between its end and the entry.
+    """
+    lock = RunLock.take(point.run.directory)
+    if lock is None:
+        return None
+    claim = None
+    try:
+        trial = study._storage.get_trial(trial._trial_id)
+        if trial.state.is_finished():
+            return None
+        result = point.run.result()
+        died = trial.state == TrialState.RUNNING
+        if not died and result["state"] in ("failed", "pruned"):  # of an earlier attempt, or of somebody else's
+            (point.run.directory / RESULT).unlink()
+        if not died and not study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            return None
+        claim = Claim(point, lock, study, trial)
+        if result["state"] == "finished" or (died and result["state"] in STATES):
+            claim.settle(result)
+            return None
+        return claim
+    finally:
+        if claim is None:
+            lock.close()
+
+
+def value(point: Point, result: Mapping[str, Any]) -> float | None:
+    """Of a finished run's trial: its mean validation loss, and infinity if nothing validates it; of others None."""
+    if result["state"] != "finished":
+        return None
+    return result["metrics"].get(f"{point.run.suite.name}/mean/loss", float("inf"))
+
+
+def attempt(trial: FrozenTrial) -> int:
+    """Which attempt at its point the trial is; 1 for the first."""
+    return trial.user_attrs.get("attempt", 1)
+
+
+def to_try_again(trial: FrozenTrial) -> bool:
+    """Whether the trial is a failed attempt after which there is another one."""
+    return trial.state == TrialState.FAIL and attempt(trial) < ATTEMPTS
+
+
+def failed_for_good(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and attempt(trial) >= ATTEMPTS
+
+
+def attempt_again(study: Study, trial: FrozenTrial, number: int) -> None:
+    """Enter a trial that waits for the same point as `trial`, as attempt `number`.
+
+    Call it under `hcexp.tracking.journal.exclusive`, so that no two processes enter it. What the point's run has
+    reported so far is known of the new trial too, for it goes on from the run's checkpoint.
+    """
+    study.add_trial(
+        create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            intermediate_values=trial.intermediate_values,
+            system_attrs=trial.system_attrs,
+            user_attrs={**{k: v for k, v in trial.user_attrs.items() if k != "error"}, "attempt": number},
+        )
+    )

@@ -1,0 +1,65 @@
+"""What became of a point: what its run left on the disk and in MLflow, and what was measured since."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from hcexp.callbacks.curves import average_name
+from hcexp.evaluation import SUITES
+from hcexp.evaluation.kept import conditions, evaluations
+from hcexp.study.point import Point
+from hcexp.study.sweep import Outcome
+from hcexp.tracking import history, store_uri
+
+
+def outcome(point: Point) -> Outcome:
+    """What the point's run left, with its curves if it was tracked.
+
+    The metrics are those that it finished with and those that `hcexp evaluate` added (see `_metrics`).
+    """
+    result = point.run.result()
+    finished = result["state"] == "finished"
+    config = point.run.config
+    uri = store_uri(config.tracking.get("uri"), config.paths.runs)
+    metrics = _metrics(point, result) if finished else {}
+    drawn = _drawn(point, result, metrics) if finished else []
+    return Outcome(
+        label=point.row.label,
+        seed=point.seed,
+        state=result["state"],
+        directory=point.run.directory,
+        metrics=metrics,
+        error=result["error"],
+        command=point.command,
+        result=result,
+        curve={name: history(uri, result["run_id"], name) for name in drawn},
+    )
+
+
+def _metrics(point: Point, result: dict[str, Any]) -> dict[str, float]:
+    """What the run finished with, and what its last checkpoint was measured on since.
+
+    Of a suite, or of the downstream tasks, the newest measurement takes the place of all that there was before, so that
+    a mean never has sets or tasks of two measurements. What was measured under other conditions than the run's own,
+    such as a quick look at a few documents, is left out.
+    """
+    metrics = dict(result["metrics"])
+    for evaluation in evaluations(point.run.directory):
+        own = conditions(result["config"], evaluation.name)
+        if (evaluation.step, evaluation.conditions) == (result["steps"], own):
+            before = {name: v for name, v in metrics.items() if not name.startswith(f"{evaluation.name}/")}
+            metrics = before | evaluation.metrics
+    return metrics
+
+
+def _drawn(point: Point, result: dict[str, Any], metrics: Iterable[str]) -> list[str]:
+    """The metrics that are worth a curve: the training loss, and, if the run was evaluated more than at its end, the
+    loss of every validation set and the accuracy of every task.
+    """
+    recorded = result["config"]
+    curves = (recorded.get("callbacks") or {}).get("curves")
+    training = [average_name(curves.get("ema", 0.99))] if curves else []
+    early = any(evaluation.step != result["steps"] for evaluation in evaluations(point.run.directory))
+    if not (early or recorded["evaluation"].get("every")):
+        return training
+    starts = tuple(f"{name}/" for name in (*SUITES, "downstream"))
+    return training + [name for name in metrics if name.startswith(starts) and name.endswith(("/loss", "/accuracy"))]

@@ -1,0 +1,47 @@
+"""Finished runs that other code has made."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hcexp.study.claim import RunLock
+from hcexp.study.point import Point
+from hcexp.tracking.record import PACKAGE, code
+
+FOLDER = "stale"  # among the runs
+
+
+def set_aside_stale(points: Sequence[Point]) -> list[Path]:
+    """Move the folders of those finished runs in which other code than today's had part; gives where they are now.
+
+    Nothing in them is changed; in MLflow they stay as they are. A run that somebody is at is left alone.
+    """
+    today = code(PACKAGE)
+    moved = []
+    for run in {point.run.identity: point.run for point in points}.values():
+        if not _made_by_other(run.result(), today):
+            continue
+        if (lock := RunLock.take(run.directory)) is None:
+            continue
+        try:
+            if _made_by_other(run.result(), today):  # else somebody else has been faster
+                moved.append(_unused(run.directory.parent / FOLDER / run.identity))
+                moved[-1].parent.mkdir(exist_ok=True)
+                os.rename(run.directory, moved[-1])
+        finally:
+            lock.close()
+    return moved
+
+
+def _made_by_other(result: Mapping[str, Any], today: str) -> bool:
+    if result["state"] != "finished":
+        return False
+    return any(attempt["code"] != today for attempt in result.get("attempts", [result["record"]]))
+
+
+def _unused(path: Path) -> Path:
+    number = 1
+    while (candidate := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return candidate

@@ -1,0 +1,66 @@
+import io
+import time
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from hcexp.cli.progress import SweepProgress
+from hcexp.study.claim import Tally
+
+
+@pytest.fixture
+def shown():
+    """A progress on a source whose tally the test sets, without a terminal; `lines()` are those that were printed."""
+    output = io.StringIO()
+    source = SimpleNamespace(now=Tally(5, 2, 0))
+    source.tally = lambda: source.now
+    progress = SweepProgress(source, Console(file=output, width=60))
+    return SimpleNamespace(source=source, progress=progress, lines=lambda: output.getvalue().splitlines())
+
+
+def worker(name="plain, seed 0", share=0.5, attempt=1):
+    return SimpleNamespace(
+        point=SimpleNamespace(name=name),
+        claim=SimpleNamespace(attempt=attempt),
+        started=time.monotonic() - 65,
+        progress=lambda: (share, "loss 4.2"),
+    )
+
+
+def bar(shown):
+    return shown.progress._progress.tasks[0]
+
+
+def test_the_bar_has_what_was_left_and_the_steps_of_unfinished_runs(shown):
+    assert (bar(shown).total, bar(shown).completed) == (3, 0)
+    shown.source.now = Tally(5, 3, 2)
+    shown.progress.changed([worker(share=0.5), worker(share=0.25)])
+    assert bar(shown).completed == 1.75 and bar(shown).fields["elsewhere"] == ""
+
+
+def test_the_bar_says_what_others_do(shown):
+    shown.source.now = Tally(5, 2, 3)
+    shown.progress.changed([worker()])
+    assert bar(shown).fields["elsewhere"] == "2 elsewhere"
+
+
+def test_who_waits_for_others_says_so_once(shown):
+    shown.source.now = Tally(5, 4, 1)
+    for _ in range(3):
+        shown.progress.changed([])
+    assert shown.lines() == ["nothing is left to start; waiting for 1 run elsewhere"]
+
+
+def test_every_end_is_a_line(shown):
+    shown.source.now = Tally(5, 3, 0)
+    shown.progress.ended(worker(), {"state": "finished", "error": None, "metrics": {"train/loss": 4.2119}})
+    error = "loss is nan at step 2, and many more words of advice, none of which is to be cut or wrapped"
+    shown.progress.ended(worker(attempt=2), {"state": "failed", "error": error, "metrics": {}})
+    shown.source.now = Tally(5, 4, 0)
+    shown.progress.ended(worker("a, trial 3"), {"state": "pruned", "error": None, "metrics": {"train/loss": 5.0}})
+    assert shown.lines() == [
+        "[1/3] plain, seed 0: finished in 1:05  train loss 4.212",
+        f"[1/3] plain, seed 0: failed in 1:05, attempt 2 of 3  {error}",
+        "[2/3] a, trial 3: pruned in 1:05  train loss 5.000",
+    ]

@@ -1,0 +1,133 @@
+import os
+import signal
+from multiprocessing import get_context
+
+import optuna
+import pytest
+from filelock import FileLock
+from optuna.trial import TrialState
+
+from hcexp.run import LOCK, RESULT
+from hcexp.study.claim import RunLock, take
+from hcexp.tracking.journal import JOURNAL, open_journal
+
+
+def test_one_at_a_time_is_at_a_run(tmp_path):
+    lock = RunLock.take(tmp_path / "run")
+    assert lock is not None and RunLock.take(tmp_path / "run") is None
+    lock.close()
+    with FileLock(tmp_path / "run" / LOCK):  # `hcexp train`
+        assert RunLock.take(tmp_path / "run") is None
+    RunLock.take(tmp_path / "run").close()
+
+
+def test_a_lock_lives_as_long_as_any_process_that_has_it(tmp_path):
+    lock = RunLock.take(tmp_path)
+    child = get_context("fork").Process(target=signal.pause)
+    child.start()
+    lock.close()
+    assert RunLock.take(tmp_path) is None
+    child.kill()
+    child.join()
+    RunLock.take(tmp_path).close()
+
+
+def test_a_lock_of_a_folder_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
+    flock = __import__("fcntl").flock
+
+    def taken_away(fd, how):
+        flock(fd, how)
+        os.unlink(tmp_path / LOCK)
+
+    monkeypatch.setattr("hcexp.study.claim.fcntl.flock", taken_away)
+    assert RunLock.take(tmp_path) is None
+
+
+@pytest.fixture
+def entered(fakes, tmp_path):
+    """A point, its study, and a trial that waits for it."""
+    (point,) = fakes("a")
+    study = optuna.create_study(storage=open_journal(tmp_path / "runs" / JOURNAL))
+    study.enqueue_trial({}, user_attrs={"identity": "a", "attempt": 1})
+    return study, point
+
+
+def state(study):
+    return study.trials[0].state
+
+
+def test_a_claim_is_settled_with_its_result(entered):
+    study, point = entered
+    claim = take(study, study.trials[0], point)
+    assert state(study) == TrialState.RUNNING and take(study, study.trials[0], point) is None
+    claim.settle(point.run.leave("finished", loss=2.5))
+    assert state(study) == TrialState.COMPLETE and study.trials[0].value == 2.5
+    assert take(study, study.trials[0], point) is None
+    RunLock.take(point.run.directory).close()
+
+
+@pytest.mark.parametrize(("result", "expected"), [("failed", TrialState.FAIL), ("pruned", TrialState.PRUNED)])
+def test_what_did_not_finish_has_its_own_state(entered, result, expected):
+    study, point = entered
+    take(study, study.trials[0], point).settle(point.run.leave(result, error="why"))
+    assert state(study) == expected and study.trials[0].user_attrs["error"] == "why"
+
+
+def test_what_is_put_back_is_no_failure(entered):
+    study, point = entered
+    claim = take(study, study.trials[0], point)
+    point.run.leave("failed", error="SIGTERM")  # what being stopped leaves
+    claim.release()
+    assert state(study) == TrialState.WAITING and point.run.result()["state"] == "missing"
+    assert take(study, study.trials[0], point) is not None
+
+
+def die(study, point):
+    claim = take(study, study.trials[0], point)
+    claim.lock.close()  # as the kernel does
+    assert state(study) == TrialState.RUNNING
+
+
+def test_a_dead_workers_point_is_taken_up(entered):
+    study, point = entered
+    die(study, point)
+    claim = take(study, study.trials[0], point)
+    assert claim.attempt == 1 and len(study.trials) == 1
+    claim.settle(point.run.leave("finished"))
+    assert state(study) == TrialState.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [("finished", TrialState.COMPLETE), ("pruned", TrialState.PRUNED), ("failed", TrialState.FAIL)],
+)
+def test_a_run_that_outlived_its_driver_is_entered(entered, result, expected):
+    study, point = entered
+    die(study, point)
+    point.run.leave(result)
+    assert take(study, study.trials[0], point) is None
+    assert state(study) == expected
+    RunLock.take(point.run.directory).close()
+
+
+def test_a_run_that_somebody_else_finished_is_entered(entered):
+    study, point = entered
+    point.run.leave("finished")
+    assert take(study, study.trials[0], point) is None and state(study) == TrialState.COMPLETE
+
+
+@pytest.mark.parametrize("old", ["failed", "pruned"])
+def test_the_result_of_an_earlier_attempt_is_nobodys(entered, old):
+    """A worker that dies before its run has begun must not be thought to have left it."""
+    study, point = entered
+    point.run.leave(old)
+    die(study, point)
+    assert not (point.run.directory / RESULT).exists()
+    assert take(study, study.trials[0], point) is not None
+
+
+def test_a_run_that_nothing_validates_is_worse_than_any(entered):
+    study, point = entered
+    claim = take(study, study.trials[0], point)
+    claim.settle({"state": "finished", "error": None, "metrics": {}})
+    assert study.trials[0].value == float("inf")
