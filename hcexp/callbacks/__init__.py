@@ -1,11 +1,22 @@
-"""What watches a run while it trains, one callback a file: curves with their spikes, speed and memory,
-the progress that a person sees, checkpoints. Metrics go straight into the loggers, never through `self.log`.
+"""What watches a run while it trains, one callback a file: curves with their spikes, gradient norms by layer, speed
+and memory, the progress that a person sees, checkpoints. Metrics go straight into the loggers, never through
+`self.log`.
 """
 
 from hcexp.callbacks.checkpoint import StepCheckpoint, checkpoint_bytes, latest
 from hcexp.callbacks.curves import Curves
+from hcexp.callbacks.gradients import GradientNorms
 from hcexp.callbacks.progress import Progress
 from hcexp.callbacks.spikes import SpikeScore
 from hcexp.callbacks.throughput import Throughput
 
-__all__ = ["Curves", "Progress", "SpikeScore", "StepCheckpoint", "Throughput", "checkpoint_bytes", "latest"]
+__all__ = [
+    "Curves",
+    "GradientNorms",
+    "Progress",
+    "SpikeScore",
+    "StepCheckpoint",
+    "Throughput",
+    "checkpoint_bytes",
+    "latest",
+]
