@@ -1,14 +1,15 @@
-"""The paper beside the measured: one sweep's outcomes as a table, in Markdown, CSV, HTML and the terminal.
+"""The paper beside the measured: one sweep's outcomes as a table, in Markdown, LaTeX, CSV, HTML and the terminal.
 
 `build` does the statistics; the rest only write down what it found.
 """
 
 from hcexp.report.build import build
 from hcexp.report.contents import Measure, Report, ReportRow
+from hcexp.report.latex import latex
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
 from hcexp.report.records import csv, parts_csv
 from hcexp.report.terminal import show
 from hcexp.report.write import write
 
-__all__ = ["Measure", "Report", "ReportRow", "build", "csv", "html", "markdown", "parts_csv", "show", "write"]
+__all__ = ["Measure", "Report", "ReportRow", "build", "csv", "html", "latex", "markdown", "parts_csv", "show", "write"]

@@ -8,6 +8,7 @@ from hcexp.report.contents import Report
 from hcexp.report.grid import grid
 from hcexp.report.heading import subtitle
 from hcexp.report.suites import title
+from hcexp.report.unfinished import became, name
 
 # What the whole table takes, and what the essential columns take with every cell on one line.
 WIDE = 190
@@ -34,5 +35,4 @@ def show(report: Report, console: Console) -> None:
     for warning in report.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"))
     for outcome in report.unfinished:
-        reason = f": {outcome.error}" if outcome.error else ""
-        console.print(Text(f"{outcome.label}, seed {outcome.seed}: {outcome.state}{reason}", style="red"))
+        console.print(Text(f"{name(outcome)}: {became(outcome)}", style="red"))
