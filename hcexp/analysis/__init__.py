@@ -1,5 +1,18 @@
-"""What a trained model does: its connection matrices."""
+"""What a trained model does: its connection matrices, how its streams are used, and how fast it got there."""
 
-from hcexp.analysis.connections import Trace, connection_matrices, trace
+from hcexp.analysis.convergence import Convergence, convergence
+from hcexp.analysis.passages import Trace, trace
+from hcexp.analysis.survey import Survey, connection_matrices, survey
+from hcexp.analysis.written import Connections, read_connections
 
-__all__ = ["Trace", "connection_matrices", "trace"]
+__all__ = [
+    "Connections",
+    "Convergence",
+    "Survey",
+    "Trace",
+    "connection_matrices",
+    "convergence",
+    "read_connections",
+    "survey",
+    "trace",
+]

@@ -1,12 +1,13 @@
-"""What watches a run while it trains, one callback a file: curves with their spikes, speed and memory,
-the progress that a person sees, the end of an unpromising trial, checkpoints. Metrics go straight into the loggers,
-never through `self.log`.
+"""What watches a run while it trains, one callback a file: curves with their spikes, gradient norms by layer, speed
+and memory, the progress that a person sees, the end of an unpromising trial, checkpoints. Metrics go straight into the
+loggers, never through `self.log`.
 """
 
 from hcexp.callbacks.checkpoint import StepCheckpoint, checkpoint_bytes
 from hcexp.callbacks.checkpoint_file import sync_folder
 from hcexp.callbacks.checkpoint_folder import at_step, latest, to_go_on_from
 from hcexp.callbacks.curves import Curves
+from hcexp.callbacks.gradients import GradientNorms
 from hcexp.callbacks.progress import Progress
 from hcexp.callbacks.pruning import Pruning
 from hcexp.callbacks.spikes import SpikeScore
@@ -14,6 +15,7 @@ from hcexp.callbacks.throughput import Throughput
 
 __all__ = [
     "Curves",
+    "GradientNorms",
     "Progress",
     "Pruning",
     "SpikeScore",

@@ -14,10 +14,13 @@ VERBS = {
     "sweep": "measure a table of the paper: run what is missing, then report",
     "report": "paper beside measured, from the runs there are",
     "evaluate": "measure trained runs on validation sets and downstream tasks",
+    "analyse": "draw what trained runs do: connection matrices, similarity, curves, convergence",
     "cost": "parameters, FLOPs and memory of residual modes; with measure=true their speed",
     "prepare": "tokenise the training text and the validation sets",
     "bench": "step times of residual modes, interleaved; the cost of logging",
     "export": "write a run's model as a folder for Hugging Face's transformers",
+    "runs": "list the runs that there are: mode, state, loss, tokens per second",
+    "compare": "show in what runs differ: configuration, code, final metrics",
     "ui": "serve MLflow's pages on this machine",
 }
 

@@ -1,12 +1,14 @@
 """Paper beside measured, from the runs that there are; nothing is trained.
 
-Prints the table and writes it as Markdown, CSV and one HTML page with the loss curves; of a search, what it has found,
-and the tuned values that other sweeps take.
+Prints the table and writes it as Markdown, LaTeX, CSV and one HTML page with the loss curves. With --analyse, one run
+of each row is analysed first, unless it was before, and the page shows their connection matrices. Of a search: what it
+has found, and the tuned values that other sweeps take.
 
 example:
   hcexp report table1
   hcexp report table1 --scale 1b --seeds 3
   hcexp report table2 sweep.tuned=tune_lr
+  hcexp report table2 --seeds 3 --analyse
 """
 
 import shlex
@@ -23,12 +25,13 @@ TUNED = "sweep.tuned"
 def main(arguments: Sequence[str]) -> int:
     options = parser("report", __doc__)
     add_sweep(options)
+    options.add_argument("--analyse", action="store_true", help="analyse the first finished seed of each row before")
     chosen = parse(options, arguments, words=["sweep"])
     quiet()
     from rich.console import Console
 
     sweep, points = planned(chosen)
-    report(sweep, points, chosen, Console())
+    report(sweep, points, chosen, Console(), analyse=chosen.analyse)
     return 0
 
 
@@ -69,7 +72,7 @@ def _tuned_file(name: str, sweep, scale: str, overrides: Sequence[str]) -> Path:
     return Path(runs) / "reports" / f"{name}-{scale}" / FILE
 
 
-def report(sweep, points: list, chosen: Namespace, console) -> None:
+def report(sweep, points: list, chosen: Namespace, console, analyse: bool = False) -> None:
     """Show the table and write the report's files beside the runs."""
     from hcexp.configuration import shareable
 
@@ -78,19 +81,28 @@ def report(sweep, points: list, chosen: Namespace, console) -> None:
     command = shlex.join([*words, *shareable(chosen.overrides)])
     name = f"{sweep.name}-{chosen.scale}" + ("-tuned" if sweep.tuning else "")
     folder = Path(points[0].run.config.paths.runs) / "reports" / name
-    written = (_search if sweep.search else _table)(sweep, points, chosen.scale, command, folder, console)
+    if sweep.search:
+        written = _search(sweep, points, chosen.scale, command, folder, console)
+    else:
+        written = _table(sweep, points, chosen.scale, command, folder, console, analyse)
     for path in written:
         console.print(f"report: {path}", highlight=False, soft_wrap=True)
     console.print("make ui, or hcexp ui, shows every run in MLflow at http://127.0.0.1:5000", highlight=False)
 
 
-def _table(sweep, points: list, scale: str, command: str, folder: Path, console) -> list[Path]:
+def _table(sweep, points: list, scale: str, command: str, folder: Path, console, analyse: bool) -> list[Path]:
     from hcexp.report import build, show, write
     from hcexp.study import outcome
 
-    built = build(sweep, [outcome(point) for point in points], scale, command)
+    outcomes = [outcome(point) for point in points]
+    if analyse:
+        _analyse(outcomes, console)
+    built = build(sweep, outcomes, scale, command, folder)
     show(built, console)
-    return write(built, folder)
+    written = write(built, folder)
+    if not built.matrices.rows and any(row.finished for row in built.rows):
+        console.print("hcexp report --analyse adds the connection matrices of every row", highlight=False)
+    return written
 
 
 def _search(sweep, points: list, scale: str, command: str, folder: Path, console) -> list[Path]:
@@ -101,3 +113,14 @@ def _search(sweep, points: list, scale: str, command: str, folder: Path, console
     built = SearchReport(sweep, scale, points[0].run.suite.name, found, command)
     show_search(built, console)
     return write_search(built, folder)
+
+
+def _analyse(outcomes: list, console) -> None:
+    """The first finished seed of every row."""
+    from hcexp.cli.analyse import analyse_runs
+
+    firsts: dict[str, Path] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.seed):
+        if outcome.state == "finished":
+            firsts.setdefault(outcome.label, outcome.directory)
+    analyse_runs(firsts.values(), console)

@@ -43,7 +43,7 @@ def load_trained(run: Path, checkpoint: Path | None = None) -> Trained:
     if path.is_dir():
         raise ValueError(
             f"{path} is in shards: join them with `python -m lightning.pytorch.utilities.consolidate_checkpoint "
-            f"{path}`, and give the file with --checkpoint"
+            f"{path}`, and name that file as the checkpoint"
         )
     if not path.is_file():
         raise FileNotFoundError(f"--checkpoint={path}: there is no such file")

@@ -1,10 +1,11 @@
-"""The paper beside the measured: one sweep's outcomes as a table, in Markdown, CSV, HTML and the terminal.
+"""The paper beside the measured: one sweep's outcomes as a table, in Markdown, LaTeX, CSV, HTML and the terminal.
 
 `build` does the statistics; the rest only write down what it found.
 """
 
 from hcexp.report.build import build
 from hcexp.report.contents import Measure, Report, ReportRow
+from hcexp.report.latex import latex
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
 from hcexp.report.records import csv, parts_csv
@@ -21,6 +22,7 @@ __all__ = [
     "build",
     "csv",
     "html",
+    "latex",
     "markdown",
     "parts_csv",
     "show",

@@ -5,24 +5,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcexp.paper import errata, printed, table
+from hcexp.report.budgets import budgets
 from hcexp.report.contents import Measure, Report, ReportRow
-from hcexp.report.costs import costs
+from hcexp.report.costs import costs, with_measured
 from hcexp.report.curves import figures
 from hcexp.report.looks import looks
+from hcexp.report.matrices import matrices
 from hcexp.report.parts import parts
+from hcexp.report.ranking import Ranking, ranking
 from hcexp.report.setup import setup, warnings
 from hcexp.report.statements import statements
 from hcexp.report.statistics import estimate, paired_difference, same_sign
-from hcexp.report.suites import MEASURES, RUN_METRICS, benchmarks, compared, suites
+from hcexp.report.suites import MEAN_LOSS, MEASURES, RUN_METRICS, benchmarks, compared, suites
 from hcexp.study.sweep import Outcome, Sweep
 
 
-def build(sweep: Sweep, outcomes: Sequence[Outcome], scale: str, command: str | None = None) -> Report:
+def build(
+    sweep: Sweep,
+    outcomes: Sequence[Outcome],
+    scale: str,
+    command: str | None = None,
+    folder: Path | None = None,
+) -> Report:
     """The report of a sweep at one scale.
 
     A row of which some seeds failed or are missing uses those that finished. A point without an outcome
     counts as missing. `command` is the line that repeats the sweep; the default is right for a sweep of
-    `sweeps/` without further overrides.
+    `sweeps/` without further overrides. If `hcexp cost --sweep` left its measurements in the report's `folder`, they
+    are among its costs.
 
     Raises:
         ValueError: if an outcome is of no point of the sweep, or one of two for the same point.
@@ -34,6 +44,10 @@ def build(sweep: Sweep, outcomes: Sequence[Outcome], scale: str, command: str | 
     metrics = [f"{suite}/mean/{name}" for suite in found for name in MEASURES] + list(RUN_METRICS)
     values = {(row.label, name): _by_seed(finished, row.label, name) for row in sweep.rows for name in metrics}
     rows = tuple(_row(sweep, row.label, metrics, values, finished) for row in sweep.rows)
+    known = costs(sweep, finished)
+    known = with_measured(known, folder) if folder else known
+    at_budgets = budgets(sweep, finished, known)
+    rankings = tuple(_ranking(sweep, f"{suite}{MEAN_LOSS}", values) for suite in found)
     return Report(
         sweep=sweep,
         scale=scale,
@@ -42,15 +56,18 @@ def build(sweep: Sweep, outcomes: Sequence[Outcome], scale: str, command: str | 
         suites=found,
         rows=rows,
         setup=setup(sweep, finished, measured, marks, scale),
-        statements=statements(sweep, rows, found, marks),
+        statements=statements(sweep, rows, found, marks, rankings, at_budgets),
         warnings=warnings(finished, values),
         unfinished=tuple(outcome for outcome in points if outcome.state != "finished"),
         outcomes=tuple(points),
         command=command or _command(sweep, scale),
         figures=figures(sweep, finished),
-        costs=costs(sweep, finished),
+        costs=known,
         looks=marks,
         parts=parts(sweep, finished, measured),
+        rankings=rankings,
+        budgets=at_budgets,
+        matrices=matrices(sweep, finished),
     )
 
 
@@ -69,6 +86,10 @@ def _points(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def _by_seed(finished: Sequence[Outcome], label: str, name: str) -> dict[int, float]:
     return {o.seed: o.metrics[name] for o in finished if o.label == label and o.metrics.get(name) is not None}
+
+
+def _ranking(sweep: Sweep, metric: str, values: dict[tuple[str, str], dict[int, float]]) -> Ranking:
+    return ranking(metric, sweep.baseline, {row.label: values[row.label, metric] for row in sweep.rows})
 
 
 def _row(

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 from hcexp.paper import Erratum, PaperTable
+from hcexp.report.budgets import Budgets
 from hcexp.report.costs import Costs
 from hcexp.report.curves import Figure
+from hcexp.report.matrices import Matrices
 from hcexp.report.parts import Parts
+from hcexp.report.ranking import Ranking
 from hcexp.report.statistics import Estimate
 from hcexp.study.sweep import Outcome, Sweep
 
@@ -45,9 +48,9 @@ class Report:
     """The paper beside the measured.
 
     `suites` are those found in the metrics' names; `setup` the named facts of the runs; `statements` what
-    the numbers say, `warnings` what speaks against comparing them; `unfinished` the failed and the missing
-    points; `command` repeats the whole sweep. `looks` marks the suites, or downstream, that were not read whole;
-    `parts` has what each of their sets and tasks gave.
+    the numbers say, `warnings` what speaks against comparing them; `unfinished` the points that have no result;
+    `command` repeats the whole sweep. `looks` marks the suites, or downstream, that were not read whole; `parts` has
+    what each of their sets and tasks gave. `rankings` are by the mean loss of every suite, `budgets` on their curves.
     """
 
     sweep: Sweep
@@ -66,7 +69,20 @@ class Report:
     costs: Costs
     looks: dict[str, str]
     parts: tuple[Parts, ...]
+    rankings: tuple[Ranking, ...]
+    budgets: tuple[Budgets, ...]
+    matrices: Matrices
 
     @property
     def baseline(self) -> ReportRow:
         return next(row for row in self.rows if row.is_baseline)
+
+    @property
+    def tested_rankings(self) -> tuple[Ranking, ...]:
+        """Those that are worth a table; of the others the statements say enough."""
+        return tuple(ranking for ranking in self.rankings if ranking.tested)
+
+    def ranked(self, ranking: Ranking) -> tuple[ReportRow, ...]:
+        """The rows of a ranking, in its order."""
+        by_label = {row.label: row for row in self.rows}
+        return tuple(by_label[each.label] for each in ranking.rows)

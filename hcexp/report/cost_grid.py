@@ -80,6 +80,11 @@ def _steps(costs: Costs) -> Iterator[Entry]:
     yield entry("step's peak memory, ratio", lambda m: fixed(m.peak, 3))
 
 
+def measuring(report: Report) -> str:
+    """The command that measures the rows' training steps for this report."""
+    return shlex.join(["hcexp", "cost", "--sweep", report.sweep.name, f"scale={report.scale}", "measure=true"])
+
+
 def _notes(report: Report) -> Iterator[str]:
     costs = report.costs
     known = next((row.predicted for row in costs.rows if row.predicted), None)
@@ -105,6 +110,5 @@ def _notes(report: Report) -> Iterator[str]:
             f"rounds; peak memory of tensors, by {measured.peak_by}. Measured with: {measured.command}"
         )
     else:
-        command = shlex.join(["hcexp", "cost", "--sweep", report.sweep.name, f"scale={report.scale}", "measure=true"])
-        yield f"Interleaved training steps are measured with: {command} (and the overrides of this sweep)."
+        yield f"Interleaved training steps are measured with: {measuring(report)} (and the overrides of this sweep)."
     yield from costs.remarks

@@ -51,11 +51,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """`columns` and, for every row of the report, a cell for each; the first column is the label."""
+    """`columns` and, for every row that it has of the report, a cell for each; the first column is the label.
+
+    `one_scale`: the intervals of all columns are drawn on one scale.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
+    one_scale: bool = False
 
 
 def grid(report: Report) -> Grid:
@@ -101,18 +105,22 @@ def paper_header(column: str) -> str:
 def _add_comparison(report: Report, suite: str, add: Callable[[Column, Callable], None]) -> None:
     metric = f"{suite}/mean/loss"
 
-    def difference(row: ReportRow) -> Cell:
-        found = row.measures[metric].difference
-        text = with_interval(found, 3, signed=True)
-        if found and found.count < len(row.finished):
-            text += f" ({found.count} of {len(row.finished)} paired)"
-        return Cell(text, interval=found)
-
-    add(Column(suite, f"Δ {title(suite)} loss", essential=True, look=report.looks.get(suite, "")), difference)
+    add(
+        Column(suite, f"Δ {title(suite)} loss", essential=True, look=report.looks.get(suite, "")),
+        lambda row: difference_cell(row.measures[metric].difference, len(row.finished)),
+    )
     add(Column(suite, "beyond noise", False, True), lambda row: yes_no(_beyond(row.measures[metric])))
     for column in compared(metric) if report.paper else ():
         header = f"sign as {PAPER_LOSS[column]}"
         add(Column(suite, header, False, True), lambda row, c=column: verdict(row.measures[metric].agrees[c]))
+
+
+def difference_cell(found: Estimate | None, finished: int) -> Cell:
+    """A difference of losses, which says so if fewer seeds are paired than have finished."""
+    text = with_interval(found, 3, signed=True)
+    if found and found.count < finished:
+        text += f" ({found.count} of {finished} paired)"
+    return Cell(text, interval=found)
 
 
 def _beyond(measure: Measure) -> bool | None:

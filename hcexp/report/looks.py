@@ -1,10 +1,19 @@
 """The mark of scores that only the beginning of each set or task has a part in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from hcexp.evaluation.kept import conditions
 from hcexp.report.suites import DOWNSTREAM
 from hcexp.study.sweep import Outcome
+
+
+def firsts(config: Mapping[str, Any], benchmark: str) -> tuple[list[str], str]:
+    """`["first 200 documents"]`, of each `set` or `task`; no more than the latter where they are read whole."""
+    under = conditions(config, benchmark)
+    read = (("documents", under["documents"]), ("tokens", under["max_tokens"]))
+    found = [f"first {number:,} {what}" for what, number in read if number is not None]
+    return found, "task" if benchmark == DOWNSTREAM else "set"
 
 
 def look(outcome: Outcome, benchmark: str) -> str:
@@ -12,9 +21,8 @@ def look(outcome: Outcome, benchmark: str) -> str:
     config = outcome.result.get("config")
     if not config:
         return ""
-    under, one = conditions(config, benchmark), "task" if benchmark == DOWNSTREAM else "set"
-    firsts = {what: under[key] for what, key in (("documents", "documents"), ("tokens", "max_tokens"))}
-    return ", ".join(f"first {number:,} {what} a {one}" for what, number in firsts.items() if number is not None)
+    found, one = firsts(config, benchmark)
+    return ", ".join(f"{first} a {one}" for first in found)
 
 
 def looks(finished: Iterable[Outcome], benchmarks: Iterable[str]) -> dict[str, str]:

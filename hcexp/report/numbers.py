@@ -40,6 +40,11 @@ def as_printed(value: float | bool | str | None, column: str) -> str:
     return f"{value:.1f}" if column == "downstream_accuracy" else f"{value:,}"
 
 
+def probability(p: float | None) -> str:
+    """A p-value: `0.012`, `< 0.001`; – of nothing."""
+    return NOTHING if p is None else "< 0.001" if p < 0.001 else fixed(p, 3)
+
+
 def verdict(value: bool | None) -> str:
     return NOTHING if value is None else "✓" if value else "✗"
 

@@ -4,13 +4,14 @@ import csv as writer
 import io
 from collections.abc import Iterator
 
+from hcexp.report.budgets import EQUAL, TOKENS, Budgets, Reading
 from hcexp.report.contents import Measure, Report, ReportRow
 from hcexp.report.costs import RowCost
 from hcexp.report.grid import paper_columns, paper_header
 from hcexp.report.measured import COLUMNS
 from hcexp.report.parts import Part, Parts
 from hcexp.report.statements import PAPER_LOSS
-from hcexp.report.suites import ACCURACY, DOWNSTREAM, MEASURES, SPIKE_SCORE, SPIKES, compared, title
+from hcexp.report.suites import ACCURACY, DOWNSTREAM, MEASURES, SPIKE_SCORE, SPIKES, compared, loss_name, title
 
 RUN = {SPIKES: "spikes", SPIKE_SCORE: "spike score", ACCURACY: "downstream accuracy"}
 
@@ -53,6 +54,8 @@ def _cells(report: Report, row: ReportRow) -> Iterator[tuple[str, object]]:
     for metric, header in RUN.items():
         yield from _measure(header, row.measures[metric])
     yield f"{DOWNSTREAM} read", report.looks.get(DOWNSTREAM, "whole") if row.measures[ACCURACY].value else None
+    for budgets in report.budgets:
+        yield from _budgets(budgets, row.label)
     yield from _cost(next(cost for cost in report.costs.rows if cost.label == row.label))
 
 
@@ -71,7 +74,22 @@ def _parts(report: Report, parts: Parts) -> Iterator[list[tuple[str, object]]]:
             ]
 
 
-def _measure(header: str, measure: Measure | Part) -> Iterator[tuple[str, object]]:
+def _budgets(budgets: Budgets, label: str) -> Iterator[tuple[str, object]]:
+    name, speedup = loss_name(budgets.metric), budgets.speedups.get(label)
+    for equal, readings in budgets.readings.items():
+        at = readings[label]
+        yield from _measure(f"{name} at {EQUAL[equal]}", at)
+        if equal != TOKENS:
+            yield f"{name} at {EQUAL[equal]}, cost of a token over baseline", at.cost and at.cost.mean
+            yield f"{name} at {EQUAL[equal]}, read at share of tokens", at.read and at.read.mean
+    ratio = speedup and speedup.ratio
+    yield f"{name} convergence ratio", ratio and ratio.mean
+    yield f"{name} convergence ratio half width", ratio and ratio.half_width
+    yield f"{name} convergence ratio seeds reached", speedup and speedup.reached
+    yield f"{name} convergence ratio seeds not reached", speedup and len(speedup.not_reached)
+
+
+def _measure(header: str, measure: Measure | Part | Reading) -> Iterator[tuple[str, object]]:
     for name, estimate in ((header, measure.value), (f"{header} difference", measure.difference)):
         yield name, estimate and estimate.mean
         yield f"{name} half width", estimate and estimate.half_width

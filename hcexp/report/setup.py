@@ -21,6 +21,7 @@ def setup(
         ("parameters", _range(outcome.result.get("parameters") for outcome in finished)),
         ("tokens", _range(outcome.result.get("tokens") for outcome in finished)),
         ("steps", _range(outcome.result.get("steps") for outcome in finished)),
+        ("learning rate", _distinct(_learning_rate(outcome.result.get("config") or {}) for outcome in finished)),
         ("evaluated on", ", ".join(marked(title(name), looks.get(name)) for name in measured) or NOTHING),
         ("seeds", ", ".join(map(str, sweep.seeds))),
         ("tuned values", tuning(sweep, finished)),
@@ -95,6 +96,22 @@ def _range(numbers: Iterable[int | None]) -> str:
     if not known:
         return ""
     return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+
+
+def _learning_rate(config: Mapping[str, Any]) -> str:
+    """`0.003, 25 steps of warm-up, cosine to 10 %`."""
+    peak, schedule = (config.get("optimizer") or {}).get("lr"), config.get("schedule") or {}
+    if peak is None or "shape" not in schedule:
+        return ""
+    parts = [f"{peak:g}", f"{schedule['warmup']:,} steps of warm-up"]
+    return ", ".join((*parts, decay(config) or schedule["shape"]))
+
+
+def decay(config: Mapping[str, Any]) -> str:
+    """`cosine to 10 %`: to what part of its peak the learning rate falls by the last step; nothing if it stays."""
+    schedule = config.get("schedule") or {}
+    final = schedule.get("final")
+    return "" if final in (None, 1) else f"{schedule['shape']} to {100 * final:g} %"
 
 
 def _distinct(texts: Iterable[str]) -> str:

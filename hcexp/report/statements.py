@@ -3,19 +3,28 @@
 from collections.abc import Mapping, Sequence
 
 from hcexp.paper import LOSSES
+from hcexp.report.budgets import EQUAL, Budgets
 from hcexp.report.contents import ReportRow
-from hcexp.report.numbers import count, fixed
+from hcexp.report.numbers import count, fixed, probability
+from hcexp.report.ranking import Ranking
 from hcexp.report.statistics import noise_floor, rank_correlation
-from hcexp.report.suites import compared, title
+from hcexp.report.suites import compared, loss_name, title
 from hcexp.study.sweep import Sweep
 
 PAPER_LOSS = dict(zip(LOSSES, ("V2 loss", "V3 loss"), strict=True))
 # The tables whose rows are all the 1B model; of the others the title says what was trained.
 TABLES_1B = (1, 2, 3, 4)
+# How the sentences begin that say how large the noise of the seed is, or that nobody knows.
+NOISE = ("Seed noise:", "One seed:", "No row has more than one finished seed:")
 
 
 def statements(
-    sweep: Sweep, rows: Sequence[ReportRow], suites: Sequence[str], looks: Mapping[str, str]
+    sweep: Sweep,
+    rows: Sequence[ReportRow],
+    suites: Sequence[str],
+    looks: Mapping[str, str],
+    rankings: Sequence[Ranking],
+    budgets: Sequence[Budgets],
 ) -> tuple[str, ...]:
     """In the order of reading: what may be compared, the noise, and then for each suite what was found.
 
@@ -30,6 +39,8 @@ def statements(
         if sweep.table is not None:
             said += _signs(rows, metric, name)
             said += _order(rows, metric, name)
+    said += [sentence for ranking in rankings for sentence in _ranking(ranking)]
+    said += [sentence for each in budgets for sentence in _at_budgets(each, sweep.baseline)]
     if not suites:
         said.append("No run has a mean validation loss: nothing measured can stand beside the paper.")
     return tuple(sentence for sentence in said if sentence)
@@ -99,17 +110,52 @@ def _signs(rows: Sequence[ReportRow], metric: str, name: str) -> list[str]:
 
 
 def _order(rows: Sequence[ReportRow], metric: str, name: str) -> list[str]:
-    found, most = [], 0
+    found, known = [], []
     for column in compared(metric):
         values = [(row.measures[metric].value, row.printed.get(column)) for row in rows]
-        pairs = [(value.mean, paper) for value, paper in values if value and paper is not None]
-        rank = rank_correlation(pairs)
+        rank = rank_correlation([(value.mean, paper) for value, paper in values if value and paper is not None])
         if rank is not None:
-            found.append(f"{fixed(rank, 2)} with the paper's {PAPER_LOSS[column]}")
-            most = max(most, len(pairs))
+            found.append(f"{fixed(rank.rho, 2)} (p {_equals(rank.p)}) with the paper's {PAPER_LOSS[column]}")
+            known.append(rank)
     if not found:
         return []
+    how = "by trying every order of them" if all(rank.exact for rank in known) else "by the t approximation"
     return [
-        f"Order: Spearman's rank correlation of {name} is {', and '.join(found)}, over {most} rows. With so few "
-        "rows, some closer together than the noise, read it as a hint and no more."
+        f"Order: Spearman's rank correlation of {name} is {', and '.join(found)}, over "
+        f"{max(rank.count for rank in known)} rows; p is two-sided, {how}. With so few rows, some closer together than "
+        "the noise, read it as a hint and no more."
     ]
+
+
+def _equals(p: float) -> str:
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _ranking(ranking: Ranking) -> list[str]:
+    """The order, and which neighbours in it nothing separates."""
+    if len(ranking.rows) < 2:
+        return []
+    *before, last = ranking.rows
+    signs = ["<" if row.separated else "≈" for row in before]
+    order = "".join(f"{row.label} {sign} " for row, sign in zip(before, signs, strict=True)) + last.label
+    said = f"Ranking by {loss_name(ranking.metric)}, best first: {order}"
+    if not ranking.tested:
+        return [f"{said}; without two seeds under both of a pair, no neighbours can be told apart."]
+    return [
+        f"{said}, where ≈ stands between neighbours that a paired t-test at 5 % does not tell apart, corrected by Holm "
+        f"for {count(ranking.tested, 'pair')}: {signs.count('≈')} of {len(signs)}."
+    ]
+
+
+def _at_budgets(budgets: Budgets, baseline: str) -> list[str]:
+    counts = []
+    for equal, readings in budgets.readings.items():
+        known = [at.difference for at in readings.values() if at.difference and at.difference.half_width is not None]
+        if known:
+            better = sum(found.beyond_noise and found.mean < 0 for found in known)
+            counts.append(f"{better} of {count(len(known), 'row')} at {EQUAL[equal]}")
+    if not counts:
+        return []
+    name = loss_name(budgets.metric)
+    return [f"Better than {baseline} in {name}, beyond the noise of the seed: {', '.join(counts)}."]

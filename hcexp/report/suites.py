@@ -16,6 +16,9 @@ MEASURES = {"loss": ("loss", 3), "perplexity": ("ppl", 2), "bits_per_byte": ("bi
 DOWNSTREAM = "downstream"
 TASK_MEASURES = {"accuracy": ("accuracy %", 1), "bits_per_byte": ("bits/byte", 3)}
 
+MEAN_LOSS = "/mean/loss"
+TRAINING = "train/loss_ema"  # and the digits of the decay
+
 ACCURACY = "downstream/mean/accuracy"
 SPIKES = "train/spikes"
 SPIKE_SCORE = "train/spike_score"
@@ -45,6 +48,11 @@ def part_names(metrics: Iterable[str], benchmark: str, measure: str) -> list[str
 def title(suite: str) -> str:
     """What a suite is called in a header: V2 and V3 for these two alone."""
     return NAMES.get(suite, suite)
+
+
+def loss_name(metric: str) -> str:
+    """What the loss is called that a metric is: `V3 loss` of `v3/mean/loss`."""
+    return "smoothed training loss" if metric.startswith(TRAINING) else f"{title(metric.split('/')[0])} loss"
 
 
 def compared(metric: str) -> tuple[str, ...]:

@@ -1,11 +1,10 @@
-"""The report into a folder, in three formats."""
+"""The report into a folder, in all its formats."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from hcexp.report.contents import Report
-from hcexp.report.costs import with_measured
+from hcexp.report.latex import latex
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
 from hcexp.report.records import csv, parts_csv
@@ -14,16 +13,18 @@ SETS = "report-sets.csv"
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """`report.md`, `report.csv`, `report.html` and, if something was evaluated, `report-sets.csv` in `folder`, which is
-    made if need be; their paths.
-
-    If `hcexp cost --sweep` left its measurements there, they join the report's costs.
+    """`report.md`, `report.csv`, `report.html`, `report.tex` and, if something was evaluated, `report-sets.csv` in
+    `folder`, which is made if need be; their paths.
     """
     folder = Path(folder)
-    report = replace(report, costs=with_measured(report.costs, folder))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    texts = {"report.md": markdown(report), "report.csv": csv(report), "report.html": html(report)}
+    texts = {
+        "report.md": markdown(report),
+        "report.csv": csv(report),
+        "report.html": html(report),
+        "report.tex": latex(report),
+    }
     if report.parts:
         texts[SETS] = parts_csv(report)
     else:

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -42,13 +43,15 @@ def launch(arguments: Sequence[str], log: Path, lock: RunLock, environment: Mapp
     context.set_forkserver_preload(PRELOAD)
     ready, go = context.Pipe(duplex=False)
     process = context.Process(target=_train, args=(list(arguments), log, lock, dict(environment), ready))
-    before = dict(os.environ)
+    before, main = dict(os.environ), sys.modules["__main__"]
     os.environ.update(environment)  # for the server, if it is started now: its libraries count their threads early
+    sys.modules["__main__"] = ModuleType("__main__")  # or else the process would begin by importing the driver's
     try:
         process.start()
     except (EOFError, ConnectionError):
         raise OSError("the server that runs are forked from has died: the same command goes on with another") from None
     finally:
+        sys.modules["__main__"] = main
         os.environ.clear()
         os.environ.update(before)
         ready.close()

@@ -2,7 +2,7 @@
 record of the code, versions and hardware that made it.
 """
 
-from hcexp.tracking.afterwards import add_metrics
+from hcexp.tracking.afterwards import add_files, add_metrics, is_there
 from hcexp.tracking.history import history
 from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
 from hcexp.tracking.outbox import send_unsent
@@ -13,8 +13,10 @@ from hcexp.tracking.store import open_store, public, store_uri
 __all__ = [
     "BufferedMLFlowLogger",
     "NoTracking",
+    "add_files",
     "add_metrics",
     "history",
+    "is_there",
     "open_store",
     "parameters",
     "public",

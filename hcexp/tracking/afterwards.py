@@ -1,13 +1,17 @@
-"""Metrics of a run that was recorded before."""
+"""What is added to a run that was recorded before: metrics, files."""
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hcexp.tracking.logger import FLUSH_COUNT, entry
 from hcexp.tracking.store import public, require_answer
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def add_metrics(uri: str, run_id: str, metrics: Mapping[str, float], step: int) -> bool:
@@ -16,23 +20,55 @@ def add_metrics(uri: str, run_id: str, metrics: Mapping[str, float], step: int) 
     Where the run was not tracked nothing happens; a store that does not take them, or has no such run, is warned of:
     what was measured must not be lost over this.
     """
-    if not run_id:
-        return False
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
-    batch = [Metric(*entry(name, value, now, step)) for name, value in metrics.items()]
+    def write(client: "MlflowClient") -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        batch = [Metric(*entry(name, value, now, step)) for name, value in metrics.items()]
+        for start in range(0, len(batch), FLUSH_COUNT):
+            client.log_batch(run_id, metrics=batch[start : start + FLUSH_COUNT])
+
+    return _add(uri, run_id, "scores", write)
+
+
+def add_files(uri: str, run_id: str, files: Iterable[Path], folder: str) -> bool:
+    """Keep files as artifacts of an MLflow run, in `folder` among them; otherwise as `add_metrics`."""
+
+    def write(client: "MlflowClient") -> None:
+        for path in files:
+            client.log_artifact(run_id, str(path), folder)
+
+    return _add(uri, run_id, "files", write)
+
+
+def is_there(uri: str, without: str) -> bool:
+    """Whether the store answers; a warning says what is done `without` it."""
+    address = urlsplit(uri)
     try:
-        address = urlsplit(uri)
         if address.scheme.startswith("sqlite") and not Path(address.path.removeprefix("/")).is_file():
             raise FileNotFoundError("there is no such file")  # MLflow would make an empty one
         require_answer(uri)
-        client = MlflowClient(uri)
-        for start in range(0, len(batch), FLUSH_COUNT):
-            client.log_batch(run_id, metrics=batch[start : start + FLUSH_COUNT])
-    except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
-        reason = str(error).strip().partition("\n")[0].replace(uri, public(uri))[:200]
-        warnings.warn(f"{public(uri)}: the scores are not recorded there ({reason})", stacklevel=2)
+    except OSError as error:
+        _warn(uri, without, error)
         return False
     return True
+
+
+def _add(uri: str, run_id: str, what: str, write: "Callable[[MlflowClient], None]") -> bool:
+    without = f"the {what} are not recorded there"
+    if not run_id or not is_there(uri, without):
+        return False
+    from mlflow import MlflowClient
+
+    try:
+        write(MlflowClient(uri))
+    except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
+        _warn(uri, without, error)
+        return False
+    return True
+
+
+def _warn(uri: str, without: str, error: Exception) -> None:
+    reason = str(error).strip().partition("\n")[0].replace(uri, public(uri))[:200]
+    warnings.warn(f"{public(uri)}: {without} ({reason})", stacklevel=4)

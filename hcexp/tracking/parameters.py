@@ -1,11 +1,45 @@
-"""A configuration as MLflow parameters."""
+"""A configuration as MLflow parameters and tags."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 LONGEST = 250  # characters MLflow keeps of a parameter's value
 SKIPPED = {"hydra", "paths"}  # top-level sections that say where a run is, not what it is
+
+# What every run has and any two may differ in; a residual mode's own knobs come with it.
+TELLING = (
+    "residual",
+    "scale",
+    "model",
+    "data",
+    "seed",
+    "steps",
+    "optimizer.lr",
+    "data.batch_size",
+    "data.sequence_length",
+    "trainer.precision",
+    "init_from",
+)
+
+
+def telling(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, str]:
+    """The few parameters by which runs are told apart: the residual mode and its knobs, the scale, the seed, what is
+    varied most, and whatever the overrides name. A choice such as `residual` stands for the section of its name.
+
+    All others are in the run's config.yaml: a page that compares runs by a hundred parameters shows none.
+    """
+    every = parameters(config) | config["choices"]
+    named = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    return {name: value for name, value in every.items() if name in (*TELLING, *named) or name.startswith("residual.")}
+
+
+def labels(config: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a run: its residual mode, expansion rate n and tanh where the mode has them, scale and seed."""
+    choices, knobs = config["choices"], config["residual"]
+    values = {"mode": choices["residual"], "n": knobs.get("n"), "tanh": knobs.get("tanh")}
+    values |= {"scale": choices["scale"], "seed": config["seed"]}
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def parameters(config: Mapping[str, Any]) -> dict[str, str]:

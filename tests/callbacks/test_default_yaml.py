@@ -5,7 +5,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 import hcexp
-from hcexp.callbacks import Curves, Progress, StepCheckpoint, Throughput
+from hcexp.callbacks import Curves, GradientNorms, Progress, StepCheckpoint, Throughput
 
 CONF = Path(hcexp.__file__).parents[1] / "conf" / "callbacks" / "default.yaml"
 
@@ -19,6 +19,7 @@ def test_every_entry_is_a_callback(config):
     built = {name: type(instantiate(entry)) for name, entry in config.callbacks.items()}
     assert built == {
         "curves": Curves,
+        "gradients": GradientNorms,
         "throughput": Throughput,
         "progress": Progress,
         "checkpoint": StepCheckpoint,
@@ -28,7 +29,8 @@ def test_every_entry_is_a_callback(config):
 def test_what_is_written_down_is_the_default(config):
     for entry in config.callbacks.values():
         built = instantiate(entry)
-        bare = type(built)(every=config.callbacks.curves.every) if "every" in entry else type(built)()
+        follows = "every" in entry and OmegaConf.is_interpolation(entry, "every")
+        bare = type(built)(every=config.callbacks.curves.every) if follows else type(built)()
         for knob in entry:
             if knob != "_target_" and hasattr(bare, knob):
                 assert getattr(built, knob) == getattr(bare, knob), knob

@@ -4,15 +4,17 @@ from argparse import Namespace
 import pytest
 import yaml
 
+from hcexp.cli import analyse, report
 from hcexp.configuration import shipped
+from hcexp.study.sweep import Outcome
 
 
 def test_a_report_without_any_run_shows_what_was_not_measured(hcexp, minute, tmp_path):
     status, out, err = hcexp("report", "table1", *minute)
     assert (status, err) == (0, "")
-    assert "OLMo-1B" in out and "–" in out
+    assert "OLMo-1B" in out and "–" in out and "--analyse" not in out
     folder = tmp_path / "runs" / "reports" / "table1-tiny"
-    assert {path.suffix for path in folder.iterdir()} >= {".md", ".csv", ".html"}
+    assert {path.suffix for path in folder.iterdir()} >= {".md", ".csv", ".html", ".tex"}
     (table,) = folder.glob("*.csv")
     assert len(list(csv.reader(table.open(encoding="utf-8")))) >= 1 + 9
     assert not [path for path in (tmp_path / "runs").iterdir() if path.name != "reports"]
@@ -130,3 +132,39 @@ def test_a_report_of_a_search_shows_what_there_is(hcexp, own, minute, tmp_path):
         "tuned.yaml",
     ]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["reports"]
+
+
+def test_the_first_finished_seed_of_every_row_is_analysed(monkeypatch, tmp_path):
+    found = []
+    monkeypatch.setattr(analyse, "analyse_runs", lambda runs, console: found.extend(runs))
+    states = {("a", 1): "finished", ("a", 0): "failed", ("b", 2): "finished", ("b", 1): "finished", ("c", 0): "missing"}
+    outcomes = [Outcome(label, seed, state, tmp_path / f"{label}{seed}") for (label, seed), state in states.items()]
+    report._analyse(outcomes, console=None)
+    assert sorted(found) == [tmp_path / "a1", tmp_path / "b1"]
+
+
+@pytest.mark.slow
+def test_runs_that_were_evaluated_on_the_way_have_a_whole_report(hcexp, minute, tracked, tmp_path):
+    path = tmp_path / "own.yaml"
+    rows = [
+        {"label": "plain", "overrides": ["residual=pre_norm"]},
+        {"label": "DHC×2", "overrides": ["residual=dhc", "residual.n=2"]},
+    ]
+    path.write_text(yaml.safe_dump({"title": "A question", "baseline": "plain", "rows": rows}))
+    knobs = [*minute, *tracked, "evaluation.every=2"]
+    status, out, _ = hcexp("sweep", path, "--workers", "1", *knobs)
+    assert status == 0 and "hcexp report --analyse adds the connection matrices" in out
+    folder = tmp_path / "runs" / "reports" / "own-tiny"
+    assert "Connection matrices" not in (folder / "report.html").read_text(encoding="utf-8")
+    status, out, _ = hcexp("report", path, "--analyse", *knobs)
+    assert status == 0 and "--analyse adds" not in out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Connection matrices" in page and page.count('<svg class="matrix"') == 1 + 3
+    for name in ("report.html", "report.md", "report.tex"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "At equal budgets: local loss" in text
+        assert "at least 3 evaluations a run" in text and "Not quite fair" in text
+    (line,) = [each for each in csv.DictReader((folder / "report.csv").open()) if each["label"] == "DHC×2"]
+    assert float(line["local loss at equal training FLOPs, cost of a token over baseline"]) > 1
+    assert 0 < float(line["local loss at equal training FLOPs, read at share of tokens"]) < 1
+    assert float(line["local loss at equal tokens"]) == pytest.approx(float(line["local loss"]))

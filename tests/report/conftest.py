@@ -1,12 +1,20 @@
 import csv
-from dataclasses import asdict
+import math
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
+from hcexp.analysis.tables import weights
+from hcexp.analysis.written import About, Connections, Numbers, write_about, write_numbers
 from hcexp.configuration import compose
+from hcexp.report import build
 from hcexp.report.measured import COLUMNS, FILE, Measured
+from hcexp.residual.unfolding import Unfolded
 from hcexp.study.sweep import Outcome, Row, Sweep
 
 RECORD = {
@@ -17,7 +25,7 @@ RECORD = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sweep():
     """A function: the sweep of these labels and seeds, the first label the baseline."""
 
@@ -29,7 +37,7 @@ def sweep():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def finished():
     """A function: a finished outcome with a mean loss in a suite, and whatever else is given."""
 
@@ -171,3 +179,93 @@ def evaluated(sweep, finished, configuration):
         return sweep(labels=labels, seeds=(0, 1), table=table), outcomes
 
     return make
+
+
+@pytest.fixture(scope="session")
+def analysed():
+    """A function: leaves connection matrices in a run's folder, as `hcexp analyse` does.
+
+    They are of four sublayers with n streams, without an effect on each other but for `shift`.
+    """
+
+    def leave(directory, n=2, shift=0.0, kinds=("attention", "feed_forward") * 2):
+        sublayers = len(kinds)
+        C_0 = np.tril(np.full((sublayers + 1, sublayers + 1), 0.5 + shift))
+        C_0[-1] = n
+        C = np.stack([np.tril(np.full((sublayers, sublayers + 1), 0.25 * i - shift)) for i in range(1, n + 1)])
+        found = SimpleNamespace(connections=Unfolded(torch.from_numpy(C_0), torch.from_numpy(C)), kinds=kinds)
+        write_numbers(directory / "analysis", Numbers(list(weights(found)), *[[]] * (len(Numbers._fields) - 1)))
+        write_about(directory / "analysis", About(**{field.name: None for field in fields(About)}))
+        return Connections(C_0, C, kinds)
+
+    return leave
+
+
+@pytest.fixture(scope="session")
+def whole(sweep, finished, configuration, analysed):
+    """A function: a sweep with all that a report can show, its outcomes with their folders below the one given.
+
+    Five rows of Table 1 under three seeds, evaluated ten times on the way. One run failed, one is missing.
+    """
+
+    def make(folder, seeds=(0, 1, 2)):
+        modes = {
+            "OLMo-1B": ("residual=pre_norm",),
+            "DHC×1": ("residual=dhc", "residual.n=1"),
+            "DHC×2 W/O tanh": ("residual=dhc", "residual.n=2", "residual.tanh=false"),
+            "DHC×2": ("residual=dhc", "residual.n=2"),
+            "DHC×4": ("residual=dhc", "residual.n=4"),
+        }
+        outcomes = []
+        for index, (label, overrides) in enumerate(modes.items()):
+            config = configuration(*overrides, "steps=1000")
+            for seed in seeds:
+                outcomes.append(made(label, index, seed, config, folder))
+                if index and seed == seeds[0]:
+                    analysed(outcomes[-1].directory, n=max(index - 1, 1), shift=0.1 * index)
+        if len(seeds) > 1:
+            at = 2 * len(seeds) - 1
+            broken = {"state": "failed", "error": "loss is nan at step 40: try a lower optimizer.lr"}
+            outcomes[at] = replace(outcomes[at], metrics={}, curve={}, result={}, **broken)
+            del outcomes[at + len(seeds)]
+        return sweep(labels=tuple(modes), seeds=seeds, title="Ablation on the expansion rate n"), outcomes
+
+    def made(label, index, seed, config, folder):
+        gain = (0.0, -0.01, 0.03, 0.035, 0.05)[index]
+
+        def loss(step, noise):
+            return 3.0 + 4.0 * (step + 20) ** -0.3 - gain + 0.01 * seed + noise * math.sin(7 * step + 3 * seed + index)
+
+        tasks = {"drama": 0.3, "novel": 0.0, "speeches": -0.3, "mean": 0.0}
+        curves = {"train/loss_ema99": [(step, loss(step, 0.004)) for step in range(10, 1001, 10)]}
+        for name, more in tasks.items():
+            curves[f"embedded/{name}/loss"] = [(step, more + loss(step, 0.002)) for step in range(100, 1001, 100)]
+        ends = {name: curve[-1][1] for name, curve in curves.items() if not name.startswith("train")}
+        ends |= {name.replace("/loss", "/perplexity"): math.exp(value) for name, value in ends.items()}
+        ends |= {
+            "perf/tokens_per_second": 50_000 / (1 + 0.1 * index),
+            "perf/peak_memory_bytes": 1e9 * (1 + 0.2 * index),
+            "perf/train_seconds": 100 * (1 + 0.1 * index + 0.01 * seed),
+            "train/spikes": index % 2,
+            "train/spike_score": 0.001 * (index % 2),
+            "downstream/mean/accuracy": 0.4 + 0.01 * index + 0.002 * seed,
+        }
+        run = finished(
+            label,
+            seed,
+            ends["embedded/mean/loss"],
+            metrics=ends,
+            curves=curves,
+            config=config,
+            steps=1000,
+            tokens=1_024_000,
+        )
+        return replace(run, directory=folder / f"{index}-{seed}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole_report(whole, tmp_path_factory):
+    """The report of `whole`."""
+    return build(*whole(tmp_path_factory.mktemp("whole")), "tiny")

@@ -103,7 +103,8 @@ def test_statements_count_and_rank(sweep, losses):
 def test_a_perfect_order_ranks_one_and_three_rows_are_not_ranked(sweep, losses):
     exact = {"OLMo-1B": [2.811], "DHC×1": [2.819], "DHC×2": [2.802], "DHC×4": [2.781]}
     text = "\n".join(build(sweep(seeds=(0,)), losses(exact), "tiny").statements)
-    assert "1.00 with the paper's V2 loss" in text and "over 4 rows" in text
+    # Two of the 24 orders of four rows are as good, or as bad.
+    assert "1.00 (p = 0.083) with the paper's V2 loss" in text and "over 4 rows" in text
     fewer = dict(list(exact.items())[:3])
     text = "\n".join(build(sweep(labels=tuple(fewer), seeds=(0,)), losses(fewer), "tiny").statements)
     assert "Spearman" not in text

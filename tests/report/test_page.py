@@ -119,6 +119,13 @@ def test_drawn_intervals_lie_inside_and_in_order(report):
         assert 0 <= float(low) <= float(mean) <= float(high) <= 100
 
 
+def test_budgets_are_drawn_on_one_scale(whole_report):
+    text = html(whole_report)
+    section = text[text.index('id="budgets-1"') : text.index('id="ranking-1"')]
+    zeros = set(re.findall(r'class="zero" x1="([\d.]+)"', section))
+    assert len(zeros) == 1 and section.count('class="mean"') == 3 * 4
+
+
 def test_without_curves_there_is_no_figure_and_no_script(sweep, losses):
     text = html(build(sweep(), losses({"OLMo-1B": [4.0]}), "tiny"))
     assert "<script" not in text and "No finished run has a recorded training curve." in text

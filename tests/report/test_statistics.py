@@ -1,8 +1,11 @@
 import math
+from itertools import permutations
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from hcexp.report.statistics import estimate, noise_floor, paired_difference, rank_correlation, same_sign
+from hcexp.report.statistics import estimate, holm, noise_floor, paired_difference, rank_correlation, same_sign
 
 
 def test_interval_of_two_values_in_closed_form():
@@ -75,11 +78,52 @@ def test_rank_correlation_against_the_formula_without_ties():
     ranks = [1, 4, 2, 5, 3]
     squares = sum((a - b) ** 2 for a, b in zip(ranks, range(1, 6), strict=True))
     expected = 1 - 6 * squares / (5 * (25 - 1))
-    assert rank_correlation(list(zip(measured, paper, strict=True))) == pytest.approx(expected)
+    found = rank_correlation(list(zip(measured, paper, strict=True)))
+    assert found.rho == pytest.approx(expected) and found.count == 5 and found.exact
 
 
 def test_rank_correlation_needs_four_finite_rows_that_differ():
     assert rank_correlation([(1, 1), (2, 2), (3, 3)]) is None
     assert rank_correlation([(1, 1), (2, 2), (3, 3), (math.nan, 4)]) is None
     assert rank_correlation([(1, 1), (1, 2), (1, 3), (1, 4)]) is None
-    assert rank_correlation([(4, 1), (3, 2), (2, 3), (1, 4)]) == pytest.approx(-1)
+    assert rank_correlation([(4, 1), (3, 2), (2, 3), (1, 4)]).rho == pytest.approx(-1)
+
+
+def test_the_p_of_a_rank_correlation_counts_all_orders():
+    # Of the 24 orders of four rows, two have a correlation of size 1, and six more one of size 0.8.
+    assert rank_correlation([(1, 1), (2, 2), (3, 3), (4, 4)]).p == pytest.approx(2 / 24)
+    assert rank_correlation([(1, 1), (2, 2), (4, 3), (3, 4)]).p == pytest.approx(8 / 24)
+
+
+def test_the_p_of_a_rank_correlation_with_ties_against_every_order():
+    measured, paper = [1.0, 1.0, 2.0, 4.0, 3.0], [2.0, 1.0, 2.0, 5.0, 6.0]
+    found = rank_correlation(list(zip(measured, paper, strict=True)))
+    every = [stats.spearmanr(order, paper).statistic for order in permutations(measured)]
+    assert found.rho == pytest.approx(stats.spearmanr(measured, paper).statistic)
+    assert found.p == pytest.approx(np.mean(np.abs(every) >= abs(found.rho) - 1e-12))
+
+
+def test_many_rows_have_the_p_of_the_t_approximation():
+    pairs = [(float(index), math.sin(index)) for index in range(12)]
+    found = rank_correlation(pairs)
+    assert not found.exact and found.p == pytest.approx(stats.spearmanr(*zip(*pairs, strict=True)).pvalue)
+
+
+def test_the_p_of_a_difference_is_that_of_the_paired_t_test():
+    values, baseline = {0: 3.1, 1: 3.4, 2: 3.2, 5: 3.3}, {0: 3.0, 1: 3.2, 2: 3.25, 5: 3.1}
+    expected = stats.ttest_rel(list(values.values()), list(baseline.values()))
+    found = paired_difference(values, baseline)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval(0.95)
+    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
+
+
+def test_p_without_spread_and_without_seeds():
+    assert estimate([0.5, 0.5]).p_value == 0 and estimate([0.0, 0.0]).p_value == 1
+    assert estimate([0.5]).p_value is None and estimate([math.nan, 1.0]).p_value is None
+
+
+def test_holm_by_hand():
+    # Ascending 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 gives 0.04, 0.06, 0.06, 0.04, of which the running maximum.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([0.2]) == [0.2] and holm([]) == []

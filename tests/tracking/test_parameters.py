@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from hcexp.tracking import parameters
+from omegaconf import OmegaConf
+
+from hcexp.configuration import compose
+from hcexp.tracking.parameters import labels, parameters, telling
 
 
 def test_a_configuration_is_flattened():
@@ -34,3 +37,29 @@ def test_a_long_value_is_cut_visibly():
     (value,) = parameters({"a": "x" * 251}).values()
     assert len(value) == 250 and value.endswith("x…")
     assert parameters({"a": "x" * 250}) == {"a": "x" * 250}
+
+
+def config(*overrides):
+    return OmegaConf.to_container(compose(overrides), resolve=True)
+
+
+def test_runs_are_told_apart_by_their_mode_and_its_knobs():
+    few = telling(config("residual=dhc", "residual.n=2"))
+    assert (few["residual"], few["residual.n"], few["residual.tanh"]) == ("dhc", "2", "True")
+    assert (few["scale"], few["seed"], few["optimizer.lr"]) == ("tiny", "0", "0.003")
+    assert len(few) < 20 and not any(name.startswith(("callbacks", "trainer.max", "tracking")) for name in few)
+
+
+def test_whatever_the_overrides_name_is_kept():
+    overrides = ["schedule=linear", "++optimizer.weight_decay=0.2", "callbacks.curves.ema=0.9"]
+    few = telling(config(*overrides), overrides)
+    expected = {"schedule": "linear", "optimizer.weight_decay": "0.2", "callbacks.curves.ema": "0.9"}
+    assert expected.items() <= few.items()
+    assert not expected.keys() & telling(config(*overrides)).keys()
+
+
+def test_tags_name_the_mode_and_what_it_has():
+    assert labels(config("residual=dhc", "residual.tanh=false", "seed=3")) == {
+        "mode": "dhc", "n": "4", "tanh": "False", "scale": "tiny", "seed": "3",
+    }  # fmt: skip
+    assert labels(config()) == {"mode": "pre_norm", "scale": "tiny", "seed": "0"}

@@ -1,0 +1,69 @@
+"""Gradient norms by layer, at the weights of the start and of a checkpoint, and while a run trained."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from hcexp.analysis.curves import curve
+from hcexp.analysis.figures.style import count_sublayers, count_tokens, figure, legend, look, styled
+from hcexp.analysis.rows import Gradient, Point
+
+PREFIX = "train/grad_norm/"
+GROUPS = {"block": "blocks", "connections": "residual connections"}
+
+
+@styled
+def gradients(runs: Mapping[str, Sequence[Gradient]]) -> Figure:
+    """By block, and for the connections around each: at the checkpoint a line, at the initial weights dots."""
+    layers = [row.layer for rows in runs.values() for row in rows]
+    present = [group for group in GROUPS if any(layer.startswith(f"{group}_") for layer in layers)]
+    drawn = figure(3.1 * len(present) + 0.2, 2.7)
+    panels = drawn.subplots(1, len(present), squeeze=False)[0]
+    for axes, group in zip(panels, present, strict=True):
+        for index, (label, rows) in enumerate(runs.items()):
+            for at, name in (("checkpoint", label), ("initial", None)):
+                chosen = {_number(row.layer): row.norm for row in rows if row.at == at and row.layer.startswith(group)}
+                style = look(index) if name else {"color": look(index)["color"], "linestyle": "", "marker": "."}
+                if any(norm > 0 for norm in chosen.values()):
+                    axes.plot(chosen.keys(), chosen.values(), label=name, **style)
+        axes.set_yscale("log")
+        count_sublayers(axes, "block")
+        axes.set_title(GROUPS[group])
+    panels[0].set_ylabel("gradient norm")
+    legend(drawn, panels[0], line="at the checkpoint", dots="at the initial weights")
+    return drawn
+
+
+@styled
+def gradients_in_training(points: Sequence[Point]) -> Figure:
+    """Of one run, before clipping: a line a block, dark for the first and bright for the last."""
+    metrics = list(dict.fromkeys(point.metric for point in points if point.metric.startswith(PREFIX)))
+    present = [group for group in GROUPS if any(m.startswith(f"{PREFIX}{group}_") for m in metrics)]
+    drawn = figure(3.1 * len(present) + 0.7, 2.7)
+    panels = drawn.subplots(1, len(present), squeeze=False)[0]
+    for axes, group in zip(panels, present, strict=True):
+        chosen = [metric for metric in metrics if metric.startswith(f"{PREFIX}{group}_")]
+        _by_depth(axes, points, chosen)
+        axes.set_title(GROUPS[group])
+    panels[0].set_ylabel("gradient norm")
+    blocks = max(_number(metric) for metric in metrics if metric[-1].isdigit())
+    colours = matplotlib.cm.ScalarMappable(Normalize(1, max(blocks, 2)), "viridis")
+    bar = drawn.colorbar(colours, ax=panels, label="block", pad=0.01)
+    bar.locator = matplotlib.ticker.MaxNLocator(5, integer=True)
+    return drawn
+
+
+def _by_depth(axes: Axes, points: Sequence[Point], metrics: Sequence[str]) -> None:
+    colours = matplotlib.colormaps["viridis"]
+    for metric in metrics:
+        depth = (_number(metric) - 1) / max(1, len(metrics) - 1)
+        axes.plot(*zip(*curve(points, metric), strict=True), color=colours(0.92 * depth), linewidth=1, marker=".")
+    axes.set_yscale("log")
+    count_tokens(axes)
+
+
+def _number(layer: str) -> int:
+    return int(layer.rpartition("_")[2])

@@ -1,0 +1,160 @@
+"""Everything that is measured of a trained model on tokens, in one pass."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from hcexp.analysis.measures import effective_rank, gains, shares
+from hcexp.analysis.passages import Passage, watch
+from hcexp.analysis.sample import Sample
+from hcexp.residual import Coefficients
+from hcexp.residual.operator import read
+from hcexp.residual.stream import State
+from hcexp.residual.unfolding import Unfolded, unfold
+
+
+class Survey(NamedTuple):
+    """Of a model with L sublayers and n streams, all float64 and on the CPU.
+
+    Means are over every token; samples, (tokens of the sample, …), are of every token too, up to `sample.LIMIT`.
+
+    kinds: of the sublayers.
+    tokens: how many there were.
+    connections: mean connection matrices, C_0 (L + outputs, embeddings + L) and C (n, L, embeddings + L).
+    sublayer_similarity: sample, (…, L - 1): cosine between what sublayers k and k + 1 read, before the norm.
+    block_similarity: sample, (…, L / 2 - 1): the same between attention sublayers and the next ones, a block apart.
+    B, A_m, A_r: samples of the coefficients, (…, L, n), (…, L, n) and (…, L, n, n).
+    sublayer_gains: (2, L): mean gain of each A_r, forward and backward.
+    composite_gains: (2, L): mean gain of the products A_r^1 … A_r^k.
+    averaged_gains: (2, L): gain of the mean over tokens of these products.
+    reads, writes: (L, n): mean share of each stream in A_m, in B.
+    ranks: (L + 1,): mean effective rank of the streams before each sublayer, and after the last.
+    """
+
+    kinds: tuple[str, ...]
+    tokens: int
+    connections: Unfolded
+    sublayer_similarity: Tensor
+    block_similarity: Tensor
+    B: Tensor
+    A_m: Tensor
+    A_r: Tensor
+    sublayer_gains: Tensor
+    composite_gains: Tensor
+    averaged_gains: Tensor
+    reads: Tensor
+    writes: Tensor
+    ranks: Tensor
+
+
+@torch.no_grad()
+def survey(model: nn.Module, batches: Iterable[Tensor]) -> Survey:
+    """Measure a model with an `embedding` and a residual `stream`, of any residual mode.
+
+    `batches` are tokens of shape (batch, seq), of any sizes; sequences are taken one by one. What is held is no more
+    than one sequence's coefficients, two states, and the samples.
+
+    Raises ValueError for no tokens at all, and what the mode's `coefficients` raise.
+    """
+    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
+    samples: dict[str, Sample] = defaultdict(Sample)
+    count = 0
+    for tokens in (sequence for batch in batches for sequence in batch.split(1) if sequence.numel()):
+        measured = _Sequence(model, tokens)
+        for name, value in measured.sums().items():
+            sums[name] = sums[name] + value.cpu()
+        for name, rows in measured.samples().items():
+            samples[name].add(rows)
+        count += tokens.numel()
+    if not count:
+        raise ValueError("no tokens: an analysis is of at least one")
+    means = {name: total / count for name, total in sums.items()}
+    averaged = torch.stack(gains(means.pop("product")))
+    return Survey(
+        kinds=model.stream.kinds,
+        tokens=count,
+        connections=Unfolded(means.pop("C_0"), means.pop("C")),
+        averaged_gains=averaged,
+        **means,
+        **{name: sample.rows for name, sample in samples.items()},
+    )
+
+
+def connection_matrices(model: nn.Module, batches: Iterable[Tensor]) -> Unfolded:
+    """C^(0) and C^(i) of the model's residual mode (Eqs. 20, 27, 29), averaged over all tokens of `batches`, float64.
+
+    Raises what `survey` raises.
+    """
+    return survey(model, batches).connections
+
+
+class _Sequence:
+    """What is measured of one sequence, tokens of shape (1, seq)."""
+
+    def __init__(self, model: nn.Module, tokens: Tensor):
+        self.stream = model.stream
+        self.shape = tokens.shape
+        self.coefficients: list[Coefficients] = []
+        self.ranks: list[Tensor] = []
+        self.sublayer_similarity: list[Tensor] = []
+        self.block_similarity: list[Tensor] = []
+        self._inputs: dict[str, Tensor] = {}  # of the last sublayer, by how far apart they are compared
+        self._last: State = None
+        watch(model, tokens, self._seen)
+        self.ranks.append(effective_rank(self.stream.streams(self._last)))
+
+    def _seen(self, passage: Passage) -> None:
+        kind = self.stream.kinds[len(self.coefficients)]
+        B, A_m, A_r = (weights.double() for weights in passage.coefficients)
+        n = B.shape[-1]
+        A_m = A_m.expand(*self.shape, n)
+        self.coefficients.append(Coefficients(B.expand(*self.shape, n), A_m, A_r.expand(*self.shape, n, n)))
+        H = self.stream.streams(passage.before).double()
+        self.ranks.append(effective_rank(H))
+        x = read(H, A_m)
+        if "sublayer" in self._inputs:
+            self.sublayer_similarity.append(cosine_similarity(self._inputs["sublayer"], x, dim=-1))
+        self._inputs["sublayer"] = x
+        if kind == "attention":
+            if "block" in self._inputs:
+                self.block_similarity.append(cosine_similarity(self._inputs["block"], x, dim=-1))
+            self._inputs["block"] = x
+        self._last = passage.after
+
+    def sums(self) -> dict[str, Tensor]:
+        """Sums over the tokens, by the name in `Survey`; `product` is that of the A_r up to each sublayer."""
+        B, A_m, A_r = self._stacked()
+        products = [A_r[..., 0, :, :]]
+        for k in range(1, A_r.shape[-3]):
+            products.append(products[-1] @ A_r[..., k, :, :])
+        product = torch.stack(products, dim=-3)
+        unfolded = unfold(
+            self.stream.expand_weights(), self.coefficients, self.stream.reduce_weights(self._last).double()
+        )
+        return {
+            "C_0": unfolded.C_0.sum(dim=(0, 1)),
+            "C": unfolded.C.sum(dim=(0, 1)),
+            "product": product.sum(dim=(0, 1)),
+            "composite_gains": torch.stack(gains(product)).sum(dim=(1, 2)),
+            "sublayer_gains": torch.stack(gains(A_r)).sum(dim=(1, 2)),
+            "reads": shares(A_m).sum(dim=(0, 1)),
+            "writes": shares(B).sum(dim=(0, 1)),
+            "ranks": torch.stack(self.ranks, dim=-1).sum(dim=(0, 1)),
+        }
+
+    def samples(self) -> dict[str, Tensor]:
+        """Rows, (tokens, …), by the name in `Survey`."""
+        B, A_m, A_r = self._stacked()
+        kept = {"B": B, "A_m": A_m, "A_r": A_r}
+        for name in ("sublayer_similarity", "block_similarity"):
+            pairs = getattr(self, name)
+            kept[name] = torch.stack(pairs, dim=-1) if pairs else B.new_zeros(*self.shape, 0)
+        return {name: rows.flatten(0, 1) for name, rows in kept.items()}
+
+    def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
+        B, A_m, A_r = zip(*self.coefficients, strict=True)
+        return torch.stack(B, dim=-2), torch.stack(A_m, dim=-2), torch.stack(A_r, dim=-3)

@@ -1,0 +1,144 @@
+"""One checkpoint analysed: what is measured of its weights, and what its run recorded."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, open_dict
+from torch import Tensor, nn
+
+from hcexp.analysis import survey, tables
+from hcexp.analysis.gradients import gradient_groups, loss_gradient_norms
+from hcexp.analysis.rows import Gradient, Point
+from hcexp.analysis.written import About, Numbers
+from hcexp.cli import recorded
+from hcexp.cli.trained import Trained, load_trained, network_of, tokenizer_of
+from hcexp.evaluation import Suite
+from hcexp.evaluation.windows import IGNORED, Windows
+from hcexp.export import OlmoWeights
+
+FOLDER = "analysis"  # in that of the run
+CHECKPOINT = ".ckpt"
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Amount(NamedTuple):
+    """How much of each validation set is read, from its beginning; None for all."""
+
+    documents: int | None
+    tokens: int | None
+
+
+class Checkpoint(NamedTuple):
+    """What is analysed: a run's folder, and a checkpoint of it; its own folder among the run's is `name`."""
+
+    run: Path
+    trained: Trained
+    name: str
+
+    @property
+    def step(self) -> str:
+        return f"step {self.trained.step:,} of {self.trained.config.steps:,}"
+
+
+def opened(path: Path) -> Checkpoint:
+    """The newest checkpoint of a run's folder, which is analysed in `analysis` there; or one by its file, in
+    `analysis/<its name>`.
+
+    Raises what `load_trained` raises, and ValueError if the run trained no language model.
+    """
+    run = path
+    if path.is_file() or path.suffix == CHECKPOINT:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: there is no such checkpoint")
+        run = next((folder for folder in path.resolve().parents if (folder / "config.yaml").is_file()), path.parent)
+    trained = load_trained(run, None if run is path else path)
+    tokenizer_of(trained.config)
+    return Checkpoint(run, trained, FOLDER if run is path else f"{FOLDER}/{path.stem}")
+
+
+def about(one: Checkpoint, amount: Amount) -> About:
+    """What an analysis of this checkpoint is of."""
+    config = _limited(one.trained.config, amount)
+    suite = instantiate(config.evaluation)
+    return About(
+        run=one.run.resolve().name,
+        seed=config.seed,
+        step=one.trained.step,
+        checkpoint=one.trained.checksum(),
+        suite=suite.name,
+        sets=suite.names,
+        documents=suite.documents,
+        max_tokens=suite.max_tokens,
+    )
+
+
+def analysed(one: Checkpoint, amount: Amount) -> Numbers:
+    """Every number of a checkpoint, on the run's own validation sets; in float32, on a GPU if there is one.
+
+    Raises ValueError for weights of another network, or sets that cannot be read.
+    """
+    config = _limited(one.trained.config, amount)
+    suite = instantiate(config.evaluation)
+    suite.prepare(tokenizer_of(config), config.paths.cache, config.data.sequence_length, verify=config.data.verify)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = network_of(one.trained).to(device, torch.float32).eval()
+    batches = list(_batches(suite, device))
+    found = survey(model, (inputs for inputs, _ in batches))
+    return Numbers(
+        connections=list(tables.weights(found)),
+        similarity=list(tables.similarities(found)),
+        coefficients=list(tables.quantiles(found)),
+        coefficient_bins=list(tables.bins(found)),
+        gains=list(tables.gain_rows(found)),
+        streams=list(tables.stream_uses(found)),
+        ranks=list(tables.ranks(found)),
+        gradients=_gradients(model, config, batches),
+        curves=[],
+    )
+
+
+def curves(one: Checkpoint, layers: Iterable[str]) -> list[Point]:
+    """What the run recorded: see `recorded.curves`."""
+    config = one.trained.config
+    suite, tasks = instantiate(config.evaluation), instantiate(config.downstream).labels
+    parts = [f"{suite.name}/{name}" for name in (*suite.names, "mean")]
+    parts += [f"downstream/{task}" for task in (*tasks, "mean")] if tasks else []
+    return recorded.curves(one.run, config, parts, layers)
+
+
+def _limited(config: DictConfig, amount: Amount) -> DictConfig:
+    """The run's configuration, with no more read of each validation set than it read itself."""
+    config = config.copy()
+    for knob, value in (("documents", amount.documents), ("max_tokens", amount.tokens)):
+        given = [number for number in (config.evaluation.get(knob), value) if number is not None]
+        with open_dict(config):
+            config.evaluation[knob] = min(given, default=None)
+    return config
+
+
+def _batches(suite: Suite, device: torch.device) -> Iterator[Batch]:
+    """Windows, one by one: inputs and targets of shape (1, seq), without padding."""
+    loader: Windows
+    for loader in suite.dataloaders():
+        for inputs, targets in loader:
+            for window, target in zip(inputs, targets, strict=True):
+                length = int((target != IGNORED).sum())
+                yield window[None, :length].to(device), target[None, :length].to(device)
+
+
+def _gradients(model: nn.Module, config: DictConfig, batches: list[Batch]) -> list[Gradient]:
+    """At the checkpoint, and at the weights that training started from, which the model has afterwards."""
+    sizes = {layer: sum(p.numel() for p in group) for layer, group in gradient_groups(model).items()}
+    rows = list(tables.gradients("checkpoint", loss_gradient_norms(model, batches), sizes))
+    try:
+        model.initial = OlmoWeights(config.init_from, config.model, model) if config.get("init_from") else None
+    except OSError as error:
+        warnings.warn(f"no gradients at the initial weights: init_from cannot be read ({error})", stacklevel=2)
+        return rows
+    model.reset_parameters(config.seed)
+    return [*tables.gradients("initial", loss_gradient_norms(model, batches), sizes), *rows]

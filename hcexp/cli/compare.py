@@ -1,0 +1,126 @@
+"""Show in what runs differ: their configurations, what made them, and their final metrics.
+
+RUN is the folder of a run, or how its name begins. The first is what the others are compared with.
+
+example:
+  hcexp compare runs/0123456789abcdef runs/fedcba9876543210
+  hcexp compare 0123 fedc 89ab
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcexp.cli.arguments import add_overrides, parser
+from hcexp.cli.quiet import quiet
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hcexp.cli.run_folders import RunFolder
+
+# Sections of a configuration that say where a run is and how it is shown, and have no part in what it computes.
+PLACES = ("paths.", "tracking.", "callbacks.progress.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser("compare", __doc__)
+    options.usage = "%(prog)s RUN RUN [RUN ...] [paths.runs=FOLDER]"
+    add_overrides(options)
+    chosen = options.parse_intermixed_args(arguments)
+    words = [word for word in chosen.overrides if "=" not in word]
+    if len(words) < 2:
+        options.error("name two runs at least: hcexp compare runs/0123456789abcdef runs/fedcba9876543210")
+    quiet()
+    from rich.console import Console
+
+    from hcexp.cli.run_folders import find_run
+    from hcexp.configuration import compose
+
+    folder = Path(compose([word for word in chosen.overrides if word not in words]).paths.runs)
+    runs = [find_run(word, folder) for word in words]
+    console = Console()
+    console = console if console.is_terminal else Console(width=1000)
+    for title, values in (("configuration", _configurations(runs)), ("made by", _makings(runs))):
+        if values:
+            console.print(_table(title, runs, values))
+        else:
+            console.print(f"{title}: no difference", highlight=False)
+    console.print(_metrics(runs))
+    for note in _notes(runs):
+        console.print(note, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _configurations(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
+    from hcexp.cli.run_folders import differing, flat
+
+    knobs = [
+        {name: v for name, v in flat(run.config).items() if not name.rpartition(".")[2].startswith("_")} for run in runs
+    ]
+    values = {name: found for name, found in differing(knobs).items() if not name.startswith(PLACES)}
+    return {name.removeprefix("choices."): found for name, found in values.items()}
+
+
+def _makings(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
+    """What differs of code, versions and hardware; a hash of code is cut to what one can compare by eye."""
+    from hcexp.cli.run_folders import differing, flat
+
+    values = differing([flat(run.result.get("record", {})) for run in runs])
+    hashes = ("code", "git.commit")
+    return {k: [v[:12] if v and k in hashes else v for v in found] for k, found in values.items()}
+
+
+def _table(title: str, runs: "Sequence[RunFolder]", values: dict[str, list[Any]]) -> "Table":
+    from rich.text import Text
+
+    from hcexp.report.numbers import NOTHING
+
+    table = _headed(title, runs)
+    for name, found in values.items():
+        table.add_row(Text(name), *(Text(NOTHING if value is None else str(value)) for value in found))
+    return table
+
+
+def _metrics(runs: "Sequence[RunFolder]") -> "Table":
+    """Final metrics, and of all but the first run the difference to the first."""
+    from rich.text import Text
+
+    from hcexp.report.numbers import NOTHING, fixed
+
+    table = _headed("final metrics", runs)
+    for _ in runs[1:]:
+        table.add_column("Δ", justify="right")
+    metrics = [run.result.get("metrics", {}) for run in runs]
+    for name in sorted({name for of in metrics for name in of}):
+        found = [of.get(name) for of in metrics]
+        size = max((abs(value) for value in found if value is not None), default=0)
+        decimals = 0 if size >= 1000 else 4 if size >= 0.01 else 6
+        changes = [None if None in (value, found[0]) else value - found[0] for value in found[1:]]
+        cells = [NOTHING if value is None else fixed(value, decimals) for value in found]
+        cells += [NOTHING if change is None else fixed(change, decimals, signed=True) for change in changes]
+        table.add_row(*map(Text, [name, *cells]))
+    return table
+
+
+def _headed(title: str, runs: "Sequence[RunFolder]") -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title, box=SIMPLE_HEAD)
+    for run in runs:
+        header = f"{run.path.name[:8]}\n{run.mode}, seed {run.config['seed']}\n{run.state}"
+        table.add_column(Text(header), justify="right")
+    return table
+
+
+def _notes(runs: "Sequence[RunFolder]") -> list[str]:
+    notes = []
+    if len({run.config["seed"] for run in runs}) == 1:
+        notes.append("One seed: no difference here can be told from its noise; a sweep with SEEDS=3 gives intervals.")
+    else:
+        notes.append("The seeds differ: initial weights and batches are not the same, and differences are not paired.")
+    if unfinished := [run for run in runs if run.state != "finished"]:
+        notes.append(f"Not finished: {', '.join(f'{run.path.name[:8]} ({run.state})' for run in unfinished)}.")
+    return notes

@@ -1,0 +1,137 @@
+"""Runs as the files in their folders tell of them; nothing is composed and nothing is trained."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from hcexp.configuration import shipped
+from hcexp.evaluation import SUITES
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder: `config` is resolved, `result` its result file, or {} before there is one."""
+
+    path: Path
+    config: dict[str, Any]
+    result: dict[str, Any]
+
+    @cached_property
+    def state(self) -> str:
+        """finished, pruned or failed, as the result says; or running, or stopped: the same command goes on."""
+        if self.result.get("state") in ("finished", "pruned"):
+            return self.result["state"]
+        return "running" if _held(self.path / ".lock") else self.result.get("state", "stopped")
+
+    @cached_property
+    def mode(self) -> str:
+        """The residual mode, with its expansion rate and those knobs that are not the mode's own defaults."""
+        name, knobs = self.config["choices"]["residual"], self.config["residual"]
+        path = shipped("conf") / "residual" / f"{name}.yaml"
+        defaults = yaml.safe_load(path.read_text()) if path.is_file() else {}
+        said = {key: value for key, value in knobs.items() if not key.startswith("_")}
+        said = {key: value for key, value in said.items() if key == "n" or value != defaults.get(key)}
+        return " ".join([name, *(f"{key}={_text(value)}" for key, value in said.items())])
+
+    @cached_property
+    def step(self) -> int:
+        """Optimiser steps done: all of a finished run, else those in the curves or in the newest checkpoint."""
+        if self.state in ("finished", "pruned"):
+            return self.result["steps"]
+        from hcexp.callbacks import latest  # Lightning: seconds that a list of finished runs can do without
+
+        checkpoint = latest(self.path / "checkpoints")
+        kept = int(checkpoint.stem.removeprefix("step=")) if checkpoint else 0
+        return max([kept, *(step for step, _ in self._newest("train/loss"))])
+
+    @cached_property
+    def loss(self) -> tuple[str, float] | None:
+        """What was measured last, in nats a token: a suite and its mean, or `train` and the loss of training."""
+        metrics = self.result.get("metrics", {})
+        for suite in SUITES:
+            if (value := metrics.get(f"{suite}/mean/loss")) is not None:
+                return suite, value
+        return next((("train", value) for _, value in self._newest("train/loss")), None)
+
+    @cached_property
+    def tokens_per_second(self) -> float | None:
+        metrics = self.result.get("metrics", {})
+        newest = (value for _, value in self._newest("perf/tokens_per_second"))
+        return metrics.get("perf/tokens_per_second") or next(newest, None)
+
+    def _newest(self, metric: str) -> list[tuple[int, float]]:
+        """The last point of a curve in MLflow, if there is one."""
+        from hcexp.tracking import history, store_uri
+
+        tracked = self.path / "tracking.json"
+        run_id = json.loads(tracked.read_text())["run_id"] if tracked.is_file() else ""
+        uri = store_uri(self.config["tracking"].get("uri"), self.path.parent)
+        return history(uri, run_id, metric)[-1:]
+
+
+def find_run(word: str, runs: Path) -> RunFolder:
+    """The run that `word` names: a run's folder, or how the name of one in `runs` begins.
+
+    Raises FileNotFoundError where there is none, and ValueError where there are several.
+    """
+    if (Path(word) / "config.yaml").is_file():
+        return _read(Path(word))
+    found = [run for run in run_folders(runs) if run.path.name.startswith(word)]
+    if len(found) > 1:
+        raise ValueError(f"{word} is the beginning of {', '.join(run.path.name for run in found)}: write more of it")
+    if not found:
+        raise FileNotFoundError(f"{word} is neither the folder of a run nor the beginning of one's name in {runs}")
+    return found[0]
+
+
+def run_folders(runs: Path) -> Iterator[RunFolder]:
+    """Every run in a folder, the one that was begun last at the end."""
+    folders = [path.parent for path in runs.glob("*/config.yaml")]
+    yield from map(_read, sorted(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime))
+
+
+def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"model": {"d": 128}}` as `{"model.d": 128}`."""
+    knobs: dict[str, Any] = {}
+    for key, value in section.items():
+        knobs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return knobs
+
+
+def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The names under which the mappings do not all have one value, with the value of each; None where it is absent."""
+    names = dict.fromkeys(name for run in runs for name in run)
+    values = {name: [run.get(name) for run in runs] for name in names}
+    return {name: found for name, found in values.items() if any(value != found[0] for value in found)}
+
+
+def _read(path: Path) -> RunFolder:
+    config = yaml.safe_load((path / "config.yaml").read_text())
+    try:
+        result = json.loads((path / "result.json").read_text())
+    except FileNotFoundError:
+        result = {}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path / 'result.json'} is damaged ({error}): delete it, and the run goes on") from None
+    return RunFolder(path, config, result)
+
+
+def _held(lock: Path) -> bool:
+    """Whether a process is at the run."""
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

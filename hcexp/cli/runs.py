@@ -1,0 +1,101 @@
+"""List the runs that there are: mode, state, loss, tokens per second; the newest last.
+
+Overrides choose among them: only runs that have been given these values are listed, of several by commas any. A run is
+running, finished, pruned (by a search), failed, or stopped: the same command goes on.
+
+example:
+  hcexp runs
+  hcexp runs residual=shc,dhc scale=tiny seed=0 --sort loss
+  hcexp runs residual.n=4 paths.runs=elsewhere/runs
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcexp.cli.arguments import add_overrides, parse, parser
+from hcexp.cli.quiet import quiet
+
+if TYPE_CHECKING:
+    from hcexp.cli.run_folders import RunFolder
+
+STYLES = {"failed": "red", "running": "green", "finished": "", "pruned": "dim", "stopped": "yellow"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser("runs", __doc__)
+    options.add_argument("--sort", choices=("time", "loss", "mode"), default="time", help="by what (default: time)")
+    add_overrides(options)
+    chosen = parse(options, arguments)
+    quiet()
+    from hcexp.cli.run_folders import run_folders
+    from hcexp.configuration import compose
+
+    places = [override for override in chosen.overrides if override.startswith("paths.")]
+    folder = Path(compose(places).paths.runs)
+    wanted = _wanted([override for override in chosen.overrides if override not in places])
+    found = [run for run in run_folders(folder) if all(_value(run, knob) in of for knob, of in wanted.items())]
+    if not found:
+        which = " with these values" if wanted else ""
+        print(f"no run{which} in {folder}")
+        return 0
+    _show(_sorted(found, chosen.sort))
+    return 0
+
+
+def _wanted(overrides: Sequence[str]) -> dict[str, list[Any]]:
+    """The values that each knob may have."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    wanted: dict[str, list[Any]] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        several = override.is_choice_sweep()
+        wanted[override.key_or_group] = list(override.sweep_iterator()) if several else [override.value()]
+    return wanted
+
+
+def _value(run: "RunFolder", knob: str) -> Any:
+    from omegaconf import OmegaConf
+
+    choices = run.config["choices"]
+    return choices[knob] if knob in choices else OmegaConf.select(OmegaConf.create(run.config), knob)
+
+
+def _sorted(runs: "list[RunFolder]", by: str) -> "list[RunFolder]":
+    if by == "loss":  # losses of one suite stand together, those without one at the end
+        return sorted(runs, key=lambda run: (run.loss is None, run.loss or ()))
+    return sorted(runs, key=lambda run: (run.mode, run.config["seed"])) if by == "mode" else runs
+
+
+def _show(runs: "Sequence[RunFolder]") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from hcexp.callbacks.progress import short
+    from hcexp.report.numbers import NOTHING
+
+    console = Console()
+    table = Table("run", "mode", "scale", box=SIMPLE_HEAD)
+    for header in ("seed", "state", "step", "loss", "of", "tokens/s"):
+        table.add_column(header, justify="left" if header in ("state", "of") else "right")
+    for run in runs:
+        suite, loss = run.loss or (NOTHING, None)
+        cells = (
+            run.path.name,
+            run.mode,
+            run.config["choices"]["scale"],
+            str(run.config["seed"]),
+            run.state,
+            f"{run.step:,}" if run.state == "finished" else f"{run.step:,}/{run.config['steps']:,}",
+            NOTHING if loss is None else f"{loss:.3f}",
+            suite,
+            NOTHING if run.tokens_per_second is None else short(run.tokens_per_second),
+        )
+        table.add_row(*map(Text, cells), style=STYLES[run.state])
+    # A file has no width that a table could exceed.
+    (console if console.is_terminal else Console(width=1000)).print(table)
+    failed = [run for run in runs if run.state == "failed"]
+    for run in failed:
+        console.print(Text(f"{run.path.name}: {run.result['error']}", style="red"), soft_wrap=True)

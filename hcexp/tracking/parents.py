@@ -1,0 +1,43 @@
+"""A sweep in MLflow: a parent run, whose children are the runs of its points."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import RunTag
+
+PARENT = "mlflow.parentRunId"
+NAME = "mlflow.runName"
+SWEEP = "sweep"
+
+
+def open_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+    """The id of the parent run called `name` in an experiment that is there (see `open_store`); begun, if it is not.
+
+    Of drivers that begin it together, each may make one: the oldest counts.
+    """
+    client = MlflowClient(uri)
+    experiment_id = client.get_experiment_by_name(experiment).experiment_id
+
+    def oldest() -> str | None:
+        sweeps = client.search_runs([experiment_id], "tags.kind = 'sweep'", order_by=["attributes.start_time ASC"])
+        return next((run.info.run_id for run in sweeps if run.data.tags[SWEEP] == name), None)
+
+    if (parent := oldest()) is None:
+        client.create_run(experiment_id, run_name=name, tags={**tags, SWEEP: name, "kind": "sweep"})
+        parent = oldest()
+    client.update_run(parent, status="RUNNING")
+    return parent
+
+
+def adopt(uri: str, parent: str, run_id: str, tags: Mapping[str, str]) -> None:
+    """Make a run a child of the sweep, with tags. A run that several sweeps share is a child of the newest of them."""
+    MlflowClient(uri).log_batch(run_id, tags=[RunTag(name, text) for name, text in {**tags, PARENT: parent}.items()])
+
+
+def close_parent(uri: str, parent: str, complete: bool, report: Path | None = None) -> None:
+    """End the parent run, FAILED unless every point is measured; a folder of files becomes its artifact `report`."""
+    client = MlflowClient(uri)
+    if report is not None:
+        client.log_artifacts(parent, str(report), "report")
+    client.set_terminated(parent, "FINISHED" if complete else "FAILED")

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from hcexp.analysis.gradients import gradient_groups, gradient_norms, loss_gradient_norms
+from tests.analysis.models import LAYERS, network, tokens
+from tests.registered import MODES
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_parameter_is_in_one_layer(mode):
+    model = network(mode)
+    groups = gradient_groups(model)
+    grouped = [id(p) for group in groups.values() for p in group]
+    assert len(grouped) == len(set(grouped)) and set(grouped) == {id(p) for p in model.parameters()}
+    assert list(groups)[: 1 + LAYERS] == ["embedding", *(f"block_{k + 1}" for k in range(LAYERS))]
+
+
+def test_connections_belong_to_the_block_that_they_carry():
+    model = network("dhc")
+    groups = gradient_groups(model)
+    assert [name for name in groups if name.startswith("connections")] == [
+        "connections_1",
+        "connections_2",
+        "connections_3",
+    ]
+    expected = {id(p) for k in (2, 3) for p in model.stream.connections[k].parameters()}
+    assert {id(p) for p in groups["connections_2"]} == expected
+
+
+def test_what_is_frozen_is_left_out():
+    frozen = gradient_groups(network("shc", "residual.train_wc=false", "residual.train_b=false"))
+    assert not any(name.startswith("connections") for name in frozen)
+
+
+def test_ten_blocks_stand_in_their_order():
+    model = network("pre_norm")
+    model.blocks = torch.nn.ModuleList([*model.blocks] * 4)
+    assert "block_02" in gradient_groups(model) and "block_2" not in gradient_groups(model)
+
+
+def test_norms_are_of_a_layers_gradients_as_one_vector():
+    model = network("dhc")
+    groups = gradient_groups(model)
+    assert gradient_norms(groups) == {}
+    model(tokens(1, 4)).square().sum().backward()
+    for name, norm in gradient_norms(groups).items():
+        vector = torch.cat([p.grad.flatten() for p in groups[name]])
+        torch.testing.assert_close(norm, vector.norm())
+
+
+def test_the_loss_is_the_mean_over_all_tokens_of_all_batches():
+    model = network("dhc")
+    batches = [(tokens(2, 5, seed=s), tokens(2, 5, seed=s + 9)) for s in (1, 2)] + [
+        (tokens(1, 3), tokens(1, 3, seed=4))
+    ]
+    found = loss_gradient_norms(model, batches)
+    assert all(p.grad is None for p in model.parameters())
+    nats = [cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum") for x, y in batches]
+    (sum(nats) / 23).backward()
+    expected = {name: norm.item() for name, norm in gradient_norms(gradient_groups(model)).items()}
+    assert found == pytest.approx(expected, rel=1e-9) and "block_2" in found

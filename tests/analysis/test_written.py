@@ -1,0 +1,67 @@
+import json
+
+import numpy as np
+import pytest
+
+from hcexp.analysis import read_connections, survey, tables
+from hcexp.analysis.rows import Point, Rank
+from hcexp.analysis.written import About, Numbers, read_about, read_numbers, write_about, write_numbers
+from tests.analysis.models import network, tokens
+
+ABOUT = About("0123", 7, 100, "ab" * 32, "local", ["a", "b"], None, 2048, tracked=True)
+NONE = Numbers(*([] for _ in Numbers._fields))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return survey(network("dhc", "residual.n=3"), [tokens(1, 6)])
+
+
+def test_the_matrices_come_back(found, tmp_path):
+    write_numbers(tmp_path / "analysis", NONE._replace(connections=list(tables.weights(found))))
+    write_about(tmp_path / "analysis", ABOUT)
+    C_0, C, kinds = read_connections(tmp_path / "analysis")
+    np.testing.assert_array_equal(C_0, found.connections.C_0)
+    np.testing.assert_array_equal(C, found.connections.C)
+    assert kinds == found.kinds
+
+
+def test_several_slices_come_back_too(tmp_path):
+    found = survey(network("altup", "residual.embedding=widened"), [tokens(1, 6)])
+    write_numbers(tmp_path, NONE._replace(connections=list(tables.weights(found))))
+    write_about(tmp_path, ABOUT)
+    C_0, C, kinds = read_connections(tmp_path)
+    np.testing.assert_array_equal(C_0, found.connections.C_0)
+    np.testing.assert_array_equal(C, found.connections.C)
+    assert kinds == found.kinds
+
+
+def test_numbers_and_what_they_are_of_come_back(tmp_path):
+    numbers = NONE._replace(ranks=[Rank(1, 1 / 3)], curves=[Point("train/loss", 10, 640, 5.5)])
+    names = {path.name for path in write_numbers(tmp_path, numbers)}
+    write_about(tmp_path, ABOUT)
+    assert names == {"ranks.csv", "curves.csv"} and read_numbers(tmp_path) == numbers
+    assert read_about(tmp_path) == ABOUT and read_about(tmp_path).tracked
+
+
+def test_what_was_not_written_to_its_end_does_not_count(found, tmp_path):
+    assert read_connections(tmp_path) is None and read_about(tmp_path) is None
+    write_about(tmp_path, ABOUT)
+    assert read_connections(tmp_path) is None
+    write_numbers(tmp_path, NONE._replace(connections=list(tables.weights(found))))
+    assert read_about(tmp_path) is None and read_connections(tmp_path) is None
+    (tmp_path / "analysis.json").write_text(json.dumps({"another": "version"}))
+    assert read_about(tmp_path) is None
+
+
+def test_a_damaged_table_is_refused_in_one_line(found, tmp_path):
+    write_numbers(tmp_path, NONE._replace(connections=list(tables.weights(found))))
+    write_about(tmp_path, ABOUT)
+    path = tmp_path / "connections.csv"
+    whole = path.read_text()
+    path.write_text("\n".join(whole.splitlines()[:-3]))
+    with pytest.raises(ValueError, match="has not all cells of its matrices"):
+        read_connections(tmp_path)
+    path.write_text(whole.replace("matrix", "something"))
+    with pytest.raises(ValueError, match="is no table that hcexp analyse wrote"):
+        read_connections(tmp_path)

@@ -1,0 +1,55 @@
+import pytest
+
+
+@pytest.fixture
+def compare(hcexp, tmp_path):
+    def call(*arguments):
+        return hcexp("compare", *arguments, f"paths.runs={tmp_path}/runs")
+
+    return call
+
+
+def cells(out, name):
+    return next(line.split()[1:] for line in out.splitlines() if line.split()[:1] == [name])
+
+
+def test_what_differs_is_shown_and_nothing_else(make_run, compare):
+    one, other = make_run(), make_run("residual=dhc", "residual.n=2", "optimizer.lr=0.001")
+    one.train(), other.train()
+    status, out, _ = compare(one.identity, str(other.directory))
+    assert status == 0
+    assert cells(out, "residual") == ["pre_norm", "dhc"]
+    assert cells(out, "residual.n") == ["–", "2"]
+    assert cells(out, "optimizer.lr") == ["0.003", "0.001"]
+    assert "model.d" not in out and "paths" not in out and "_target_" not in out
+    assert "made by: no difference" in out and "One seed" in out
+
+
+def test_final_metrics_stand_beside_each_other_with_their_difference(make_run, compare):
+    runs = [make_run(), make_run("seed=1"), make_run("seed=2")]
+    losses = [run.train()["metrics"]["local/mean/loss"] for run in runs]
+    _, out, _ = compare(*(run.identity for run in runs))
+    expected = [*losses, losses[1] - losses[0], losses[2] - losses[0]]
+    shown = [float(cell.replace("−", "-")) for cell in cells(out, "local/mean/loss")]
+    assert shown == pytest.approx(expected, abs=5e-5)
+    assert "The seeds differ" in out
+
+
+def test_a_run_that_is_not_finished_is_named(make_run, compare, interrupt):
+    one, other = make_run(), make_run("seed=1")
+    one.train()
+    interrupt(1, RuntimeError("power cut"))
+    with pytest.raises(RuntimeError):
+        other.train()
+    _, out, _ = compare(one.identity, other.identity)
+    assert f"Not finished: {other.identity[:8]} (failed)." in out
+
+
+def test_one_run_is_not_enough(compare):
+    status, _, err = compare("0123")
+    assert status == 2 and "two runs at least" in err
+
+
+def test_what_is_no_run_is_refused_in_one_line(compare):
+    status, _, err = compare("nothing", "at_all")
+    assert status == 2 and len(err.strip().splitlines()) == 1 and "nothing" in err

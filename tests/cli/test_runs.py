@@ -1,0 +1,97 @@
+import pytest
+from filelock import FileLock
+
+from hcexp.cli.run_folders import find_run, run_folders
+
+
+@pytest.fixture
+def trained(make_run):
+    """A pre-norm run and a dhc run, finished."""
+    runs = [make_run(), make_run("residual=dhc", "residual.n=2", "residual.tanh=false", "seed=1")]
+    for run in runs:
+        run.train()
+    return runs
+
+
+@pytest.fixture
+def runs(hcexp, tmp_path):
+    def call(*arguments):
+        return hcexp("runs", f"paths.runs={tmp_path}/runs", *arguments)
+
+    return call
+
+
+def lines(out):
+    return [line.split() for line in out.splitlines() if line.strip() and "─" not in line][1:]
+
+
+def test_every_run_is_listed_with_mode_state_and_measures(trained, runs):
+    status, out, _ = runs()
+    first, second = lines(out)
+    assert status == 0
+    assert first[:6] == [trained[0].identity, "pre_norm", "tiny", "0", "finished", "6"]
+    assert second[:8] == [trained[1].identity, "dhc", "n=2", "tanh=false", "tiny", "1", "finished", "6"]
+    assert second[8] == f"{trained[1].result()['metrics']['local/mean/loss']:.3f}"
+
+
+@pytest.mark.parametrize(
+    "wanted, found",
+    [
+        (["residual=dhc"], [1]),
+        (["residual=pre_norm,dhc"], [0, 1]),
+        (["residual.n=2"], [1]),
+        (["seed=0", "scale=tiny"], [0]),
+        (["residual=dhc", "seed=0"], []),
+    ],
+    ids=str,
+)
+def test_overrides_choose_among_the_runs(trained, runs, wanted, found):
+    _, out, _ = runs(*wanted)
+    assert [line[0] for line in lines(out)] == [trained[index].identity for index in found]
+    assert found or "no run with these values" in out
+
+
+def test_runs_are_sorted_by_loss(trained, runs):
+    _, out, _ = runs("--sort", "loss")
+    losses = {run.identity: run.result()["metrics"]["local/mean/loss"] for run in trained}
+    assert [line[0] for line in lines(out)] == sorted(losses, key=losses.get)
+
+
+def test_a_run_is_running_while_its_lock_is_held_and_stopped_afterwards(make_run, tracked, interrupt, tmp_path):
+    run = make_run(*tracked, "callbacks.checkpoint.every_n_steps=2")
+    interrupt(3)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    (failed,) = run_folders(tmp_path / "runs")
+    assert failed.state == "failed"
+    (run.directory / "result.json").unlink()  # as after kill -9
+    (stopped,) = run_folders(tmp_path / "runs")
+    assert (stopped.state, stopped.step) == ("stopped", 3)
+    assert stopped.loss[0] == "train" and stopped.loss[1] > 0
+    with FileLock(run.directory / ".lock"):
+        (running,) = run_folders(tmp_path / "runs")
+        assert running.state == "running"
+
+
+def test_a_failed_run_says_why(make_run, interrupt, runs):
+    run = make_run()
+    interrupt(1, RuntimeError("power cut"))
+    with pytest.raises(RuntimeError):
+        run.train()
+    _, out, _ = runs()
+    assert "failed" in out and f"{run.identity}: power cut" in out
+
+
+def test_no_runs_are_no_error(runs):
+    status, out, _ = runs()
+    assert status == 0 and "no run in" in out
+
+
+def test_a_run_is_named_by_its_folder_or_by_how_its_name_begins(trained, tmp_path):
+    folder = trained[0].directory
+    assert find_run(str(folder), tmp_path).path == folder
+    assert find_run(folder.name[:8], tmp_path / "runs").path == folder
+    with pytest.raises(ValueError, match="write more of it"):
+        find_run("", tmp_path / "runs")
+    with pytest.raises(FileNotFoundError, match="neither the folder of a run"):
+        find_run("nothing", tmp_path / "runs")

@@ -1,0 +1,204 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hcexp.report import build
+from hcexp.report.budget_grid import budget_grid
+from hcexp.report.budgets import budgets, read_at
+from hcexp.report.costs import Costs, RowCost, costs
+from hcexp.report.statistics import estimate
+
+MEAN = "embedded/mean/loss"
+TRAINING = "train/loss_ema99"
+
+
+def line(start, end):
+    """A curve of 100 steps, evaluated every ten, that falls along a straight line."""
+    return [(step, start + (end - start) * step / 100) for step in range(0, 101, 10)]
+
+
+@pytest.fixture
+def made(sweep, finished):
+    """A function: two rows, the second of `ratio` times the time a token; their losses end at 3.0 and 2.5.
+
+    A run has 6400 tokens in 100 steps.
+    """
+
+    def make(ratio=2.0, metric=MEAN, seeds=(0,), **others):
+        outcomes = []
+        for label, end, seconds in (("base", 3.0, 100.0), ("row", 2.5, 100.0 * ratio)):
+            for seed in seeds:
+                curves = {metric: line(5.0 + seed, end + seed)}
+                metrics = {"perf/train_seconds": seconds * (1 + 0.5 * seed)}
+                outcomes.append(finished(label, seed, end + seed, metrics=metrics, curves=curves, **others))
+        return sweep(labels=("base", "row"), seeds=seeds, table=None), outcomes
+
+    return make
+
+
+def only(sweep, outcomes, known=None):
+    (found,) = budgets(sweep, outcomes, known or costs(sweep, outcomes))
+    return found
+
+
+def test_between_two_points_it_is_the_straight_line():
+    curve = [(10.0, 5.0), (20.0, 3.0), (40.0, 2.0)]
+    assert read_at(curve, 15.0) == 4.0 and read_at(curve, 25.0) == 2.75
+    assert [read_at(curve, tokens) for tokens in (10.0, 20.0, 40.0)] == [5.0, 3.0, 2.0]
+    assert read_at(curve, 9.9) is None and read_at(curve, 41.0) is None
+    assert read_at(curve, 40.0 * (1 + 1e-12)) == 2.0, "rounding is not past the end"
+
+
+def test_a_row_of_twice_the_time_is_read_at_half_its_tokens(made):
+    found = only(*made()).readings
+    row = found["time"]["row"]
+    # At step 50 the row is at 5 - 2.5 / 2 = 3.75, and the baseline in the end at 3.
+    assert row.cost.mean == 2 and row.read.mean == 0.5 and row.baseline_read.mean == 1
+    assert row.value.mean == pytest.approx(3.75) and row.difference.mean == pytest.approx(0.75)
+    assert found["tokens"]["row"].difference.mean == pytest.approx(-0.5)
+    assert found["time"]["base"].value.mean == 3.0 and found["time"]["base"].difference is None
+
+
+def test_a_cheaper_row_is_compared_with_an_earlier_baseline(made):
+    row = only(*made(ratio=0.5)).readings["time"]["row"]
+    # The row has spent all its time when the baseline was at step 50: 5 - 2 / 2 = 4.
+    assert row.read.mean == 1 and row.baseline_read.mean == 0.5
+    assert row.value.mean == 2.5 and row.difference.mean == pytest.approx(-1.5)
+
+
+def test_between_evaluations_it_is_interpolated(made):
+    row = only(*made(ratio=1.25)).readings["time"]["row"]
+    assert row.read.mean == pytest.approx(0.8) and row.value.mean == pytest.approx(5 - 2.5 * 0.8)
+    row = only(*made(ratio=1.0 / 0.85)).readings["time"]["row"]
+    assert row.value.mean == pytest.approx(5 - 2.5 * 0.85)
+
+
+def test_pairs_and_intervals_are_over_seeds(made):
+    sweep, outcomes = made(seeds=(0, 1))
+    slower = replace(outcomes[3], metrics={**outcomes[3].metrics, "perf/train_seconds": 600.0})
+    row = only(sweep, [*outcomes[:3], slower]).readings["time"]["row"]
+    # Seed 1 takes 600 s against the 150 s of its own baseline: a quarter of the tokens.
+    assert row.cost.count == 2 and row.cost.mean == 3
+    expected = [3.75 - 3.0, 6.0 - 3.0 * 0.25 * 2.5 / 3.0 - 4.0]
+    assert row.difference.mean == pytest.approx(sum(expected) / 2)
+    assert row.difference.half_width == pytest.approx(estimate(expected).half_width)
+
+
+def test_training_flops_are_those_of_the_recorded_configuration(costly):
+    sweep, outcomes = costly()
+    drawn = [replace(o, curve={MEAN: line(5.0, o.metrics[MEAN])}) for o in outcomes]
+    known = costs(sweep, drawn)
+    base, row = (each.predicted.flops.training for each in known.rows)
+    found = only(sweep, drawn, known).readings["flops"]["DHC×2"]
+    assert row > base
+    assert found.cost.mean == pytest.approx(row / base) and found.read.mean == pytest.approx(base / row)
+    assert found.value.mean == pytest.approx(5.0 - 2.0 * base / row)
+    assert found.difference.mean == pytest.approx(5.0 - 2.0 * base / row - 4.0)
+
+
+def test_measured_steps_take_the_place_of_the_runs_own_time(made, measured):
+    sweep, outcomes = made()
+    rows = (
+        RowCost("base", True, None, None, None, measured()),
+        RowCost("row", False, None, None, None, measured(step=1.25)),
+    )
+    found = only(sweep, outcomes, Costs(rows))
+    assert found.interleaved and found.readings["time"]["row"].cost.mean == 1.25
+    assert found.readings["time"]["row"].read.mean == pytest.approx(0.8)
+    assert only(sweep, outcomes, Costs((rows[0], replace(rows[1], measured=None)))).readings["time"]["row"].cost is None
+
+
+def test_the_smoothed_training_loss_stands_in_for_suites_that_were_not_evaluated_on_the_way(made):
+    sweep, outcomes = made(metric=TRAINING)
+    found = only(sweep, outcomes)
+    assert found.smoothed and found.readings["time"]["row"].difference.mean == pytest.approx(0.75)
+    once = [replace(o, curve={**o.curve, MEAN: [(100, 3.0)]}) for o in outcomes]
+    assert only(sweep, once).metric == TRAINING
+    often = [replace(o, curve={**o.curve, MEAN: line(6.0, 3.0)}) for o in outcomes]
+    assert only(sweep, often).metric == MEAN
+
+
+def test_what_lies_before_the_first_evaluation_is_not_known(made):
+    sweep, outcomes = made(ratio=4.0)
+    late = [replace(o, curve={MEAN: o.curve[MEAN][5:]}) for o in outcomes]
+    row = only(sweep, late).readings["time"]["row"]
+    assert row.read.mean == 0.25 and row.value is None and row.difference is None
+
+
+@pytest.mark.parametrize("change", [{"tokens": None}, {"steps": 200}])
+def test_curves_without_tokens_or_without_an_end_are_no_use(made, change):
+    sweep, outcomes = made(**change)
+    assert budgets(sweep, outcomes, costs(sweep, outcomes)) == ()
+
+
+def test_without_the_baseline_or_without_others_there_is_nothing(made):
+    sweep, outcomes = made()
+    for some in (outcomes[:1], outcomes[1:], []):
+        assert budgets(sweep, some, costs(sweep, some)) == ()
+
+
+def test_convergence_is_the_baselines_tokens_over_those_of_the_row(made):
+    found = only(*made(seeds=(0, 1))).speedups["row"]
+    # 5 - 2.5 s / 100 = 3 at s = 80; one seed up, 6 - 2.5 s / 100 = 4, too.
+    assert found.ratio.mean == pytest.approx(1.25) and found.reached == 2 and found.not_reached == ()
+
+
+def test_a_seed_that_never_gets_there_leaves_no_mean(made):
+    sweep, outcomes = made(seeds=(0, 1))
+    worse = replace(outcomes[3], curve={MEAN: line(6.0, 4.5)})
+    report = build(sweep, [*outcomes[:3], worse], "tiny")
+    found = report.budgets[0].speedups["row"]
+    assert found.ratio is None and (found.reached, found.not_reached) == (1, (1,))
+    assert cells(report)["row"][-1] == "not reached (1 of 2)"
+
+
+def cells(report):
+    return {line[0].text: [cell.text for cell in line[1:]] for line in budget_grid(report, report.budgets[0]).rows}
+
+
+def notes(report):
+    return " ".join(budget_grid(report, report.budgets[0]).notes)
+
+
+def test_the_table_says_what_was_read_where(made):
+    sweep, outcomes = made(seeds=(0, 1))
+    texts = cells(build(sweep, outcomes, "tiny"))
+    assert texts["base"] == ["3.500 ± 6.353", "–", "–", "–", "–", "–"]
+    assert texts["row"][2:4] == ["2.000", "50.0"] and texts["row"][4].startswith("+0.750 ± ")
+    cheaper = build(*made(ratio=0.5), "tiny")
+    assert cells(cheaper)["row"][3] == "100.0 (baseline 50.0)"
+    assert "were not interleaved" in notes(cheaper) and "hcexp cost --sweep asked scale=tiny" in notes(cheaper)
+    assert "11 evaluations a run" in notes(cheaper) and "straight line" in notes(cheaper)
+
+
+def test_the_training_loss_is_called_what_it_is(made):
+    report = build(*made(metric=TRAINING), "tiny")
+    assert "no suite was evaluated on the way" in notes(report)
+    assert "smoothed training loss" in " ".join(build(*made(metric=TRAINING, seeds=(0, 1)), "tiny").statements)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"), [((), "cosine to 10 %"), (("schedule=constant", "schedule.warmup=0"), None)]
+)
+def test_a_decayed_schedule_is_named_as_unfair(made, configuration, knobs, said):
+    report = build(*made(config=configuration(*knobs)), "tiny")
+    if said:
+        assert f"Not quite fair: the learning rate decays ({said} of its peak" in notes(report)
+        assert "row with steps=50 instead of 100" in notes(report)
+        cheaper = build(*made(ratio=0.25, config=configuration(*knobs)), "tiny")
+        assert "base with steps=25 instead of 100" in notes(cheaper)
+    else:
+        assert "fair" not in notes(report)
+
+
+def test_the_statement_counts_what_is_better_at_each_budget(whole_report):
+    (said,) = [each for each in whole_report.statements if each.startswith("Better than OLMo-1B")]
+    assert "3 of 4 rows at equal tokens" in said and "rows at equal training FLOPs" in said
+    assert said.endswith("0 of 4 rows at equal measured time.")
+
+
+def test_runs_that_failed_have_no_part(made):
+    sweep, outcomes = made()
+    failed = replace(outcomes[1], state="failed", directory=Path())
+    assert build(sweep, [outcomes[0], failed], "tiny").budgets == ()

@@ -1,0 +1,53 @@
+import shutil
+
+import pytest
+from mlflow import MlflowClient
+
+from hcexp.tracking import open_store
+from hcexp.tracking.parents import adopt, close_parent, open_parent
+
+
+@pytest.fixture
+def store(mlflow_template, tmp_path):
+    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    return open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path, "sweeps")
+
+
+def test_a_sweep_is_one_parent_however_often_it_is_begun(store):
+    parent = open_parent(store, "sweeps", "table1-tiny", {"table": "1"})
+    close_parent(store, parent, complete=False)
+    client = MlflowClient(store)
+    assert client.get_run(parent).info.status == "FAILED"
+    assert open_parent(store, "sweeps", "table1-tiny", {"table": "1"}) == parent
+    run = client.get_run(parent)
+    assert (run.info.status, run.info.run_name) == ("RUNNING", "table1-tiny")
+    assert {"sweep": "table1-tiny", "kind": "sweep", "table": "1"}.items() <= run.data.tags.items()
+    assert open_parent(store, "sweeps", "table1-60m", {}) != parent
+
+
+def test_a_name_with_quotes_is_found_again(store):
+    name = "mine's-tiny"
+    assert open_parent(store, "sweeps", name, {}) == open_parent(store, "sweeps", name, {})
+
+
+def test_children_are_found_under_the_sweep_that_was_run_last(store):
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("sweeps").experiment_id
+    run = client.create_run(experiment).info.run_id
+    first, second = (open_parent(store, "sweeps", name, {}) for name in ("one", "two"))
+    adopt(store, first, run, {"sweep": "one", "row": "DHC×2"})
+    assert client.get_run(run).data.tags["row"] == "DHC×2"
+    adopt(store, second, run, {"sweep": "two", "row": "n = 2"})
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{second}'")
+    assert [child.info.run_id for child in children] == [run]
+    assert open_parent(store, "sweeps", "two", {}) == second  # its children have the tag too
+
+
+def test_the_report_is_an_artifact_of_the_sweep(store, tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("<p>")
+    parent = open_parent(store, "sweeps", "one", {})
+    close_parent(store, parent, complete=True, report=tmp_path / "report")
+    client = MlflowClient(store)
+    assert client.get_run(parent).info.status == "FINISHED"
+    assert [file.path for file in client.list_artifacts(parent, "report")] == ["report/report.html"]
