@@ -23,7 +23,7 @@ from hcexp.callbacks import at_step, sync_folder, to_go_on_from
 from hcexp.configuration import shareable
 from hcexp.export import OlmoWeights
 from hcexp.identity import differences, effective, hashed, listed, load_config
-from hcexp.tracking import public, record, send_unsent, store_uri
+from hcexp.tracking import labels, public, record, send_unsent, store_uri, telling
 
 RESULT = "result.json"
 LOCK = ".lock"  # in the run's folder; flock: whoever is at the run holds it, and it dies with its process
@@ -172,8 +172,8 @@ class Run:
             _write(directory / HASHED, self.content)
             if self.recorded is None:
                 _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(self._recorded())))
-            logger.log_hyperparams(self._recorded())
-            logger.log_record(made_by)
+            logger.log_hyperparams(telling(self._recorded(), self.overrides))
+            logger.log_record({**made_by, **labels(self._recorded())})
             logger.log_file(directory / CONFIG)
             metrics = self._fit(objective, list(callbacks.values()), logger, checkpoint)
             steps = self.trainer.global_step

@@ -388,6 +388,7 @@ def test_a_run_that_goes_on_stays_one_mlflow_run(make_run, tracked, store_uri, i
     recorded = client.get_run(result["run_id"])
     assert recorded.info.status == "FINISHED" and "error" not in recorded.data.tags
     assert (recorded.data.params["model.d"], recorded.data.params["seed"]) == ("32", "0")
+    assert len(recorded.data.params) < 30 and recorded.data.tags["mode"] == recorded.data.params["residual"]
     assert recorded.data.metrics["local/mean/loss"] == result["metrics"]["local/mean/loss"]
     curve = history(store_uri, result["run_id"], "train/loss")
     assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]

@@ -6,7 +6,8 @@ from hcexp.tracking.afterwards import add_files, add_metrics, is_there
 from hcexp.tracking.history import history
 from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
 from hcexp.tracking.outbox import send_unsent
-from hcexp.tracking.parameters import parameters
+from hcexp.tracking.parameters import labels, parameters, telling
+from hcexp.tracking.parents import adopt, close_parent, open_parent
 from hcexp.tracking.record import record
 from hcexp.tracking.store import open_store, public, store_uri
 
@@ -15,12 +16,17 @@ __all__ = [
     "NoTracking",
     "add_files",
     "add_metrics",
+    "adopt",
+    "close_parent",
     "history",
     "is_there",
+    "labels",
+    "open_parent",
     "open_store",
     "parameters",
     "public",
     "record",
     "send_unsent",
     "store_uri",
+    "telling",
 ]

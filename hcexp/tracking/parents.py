@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow import MlflowClient
-from mlflow.entities import RunTag
-
 PARENT = "mlflow.parentRunId"
 NAME = "mlflow.runName"
 SWEEP = "sweep"
@@ -16,6 +13,8 @@ def open_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str]) -
 
     Of drivers that begin it together, each may make one: the oldest counts.
     """
+    from mlflow import MlflowClient
+
     client = MlflowClient(uri)
     experiment_id = client.get_experiment_by_name(experiment).experiment_id
 
@@ -32,11 +31,16 @@ def open_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str]) -
 
 def adopt(uri: str, parent: str, run_id: str, tags: Mapping[str, str]) -> None:
     """Make a run a child of the sweep, with tags. A run that several sweeps share is a child of the newest of them."""
+    from mlflow import MlflowClient
+    from mlflow.entities import RunTag
+
     MlflowClient(uri).log_batch(run_id, tags=[RunTag(name, text) for name, text in {**tags, PARENT: parent}.items()])
 
 
 def close_parent(uri: str, parent: str, complete: bool, report: Path | None = None) -> None:
     """End the parent run, FAILED unless every point is measured; a folder of files becomes its artifact `report`."""
+    from mlflow import MlflowClient
+
     client = MlflowClient(uri)
     if report is not None:
         client.log_artifacts(parent, str(report), "report")

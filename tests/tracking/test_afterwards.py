@@ -33,7 +33,7 @@ def test_a_run_that_was_not_tracked_is_passed_over(tmp_path):
     assert not add_metrics(f"sqlite:///{tmp_path}/mlflow.db", "", {"a": 1.0}, 1)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_a_store_that_does_not_take_them_is_warned_of(ended, tmp_path):
     uri, run_id = ended
     with pytest.warns(UserWarning, match=r"mlflow.db: the scores are not recorded there \(.*other"):

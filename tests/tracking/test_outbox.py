@@ -77,7 +77,7 @@ def test_what_a_store_did_not_take_lies_in_a_file_and_is_sent_once_it_is_back(tr
     clock.now += 5
     logger.log_metrics({"a": 2.0}, 2)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # one warning is enough
+        warnings.simplefilter("error", UserWarning)  # one warning is enough
         logger.save()
         assert [entry["step"] for entry in unsent(folder)] == [1, 2], "a kill must not lose them"
         clock.now += 10
