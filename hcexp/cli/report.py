@@ -72,8 +72,8 @@ def _tuned_file(name: str, sweep, scale: str, overrides: Sequence[str]) -> Path:
     return Path(runs) / "reports" / f"{name}-{scale}" / FILE
 
 
-def report(sweep, points: list, chosen: Namespace, console, analyse: bool = False) -> None:
-    """Show the table and write the report's files beside the runs."""
+def report(sweep, points: list, chosen: Namespace, console, analyse: bool = False) -> Path:
+    """Show the table and write the report's files beside the runs, in the folder that is returned."""
     from hcexp.configuration import shareable
 
     seeds = ",".join(map(str, sweep.seeds)) + ("," if len(sweep.seeds) == 1 else "")
@@ -88,6 +88,7 @@ def report(sweep, points: list, chosen: Namespace, console, analyse: bool = Fals
     for path in written:
         console.print(f"report: {path}", highlight=False, soft_wrap=True)
     console.print("make ui, or hcexp ui, shows every run in MLflow at http://127.0.0.1:5000", highlight=False)
+    return folder
 
 
 def _table(sweep, points: list, scale: str, command: str, folder: Path, console, analyse: bool) -> list[Path]:

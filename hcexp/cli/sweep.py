@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from hcexp.study import Source
     from hcexp.study.sweep import Sweep
+    from hcexp.study.tracked import TrackedSweep
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,9 +51,10 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.rerun_stale:
         _set_aside(points, console)
     source = _source(sweep, points, chosen)
-    _run(source, sweep, points, chosen, console)
-    report(sweep, points, chosen, console)
+    tracked = _run(source, sweep, points, chosen, console)
+    folder = report(sweep, points, chosen, console)
     failed = source.failed()
+    tracked.close("FAILED" if failed else "FINISHED", folder)
     for point, error in failed:
         print(f"hcexp: failed: {point.name}: {error} (log: {point.run.directory / LOG})", file=sys.stderr)
     return 1 if failed else 0
@@ -77,11 +79,12 @@ def _set_aside(points: list, console: "Console") -> None:
         console.print(f"  moved to {folder}", highlight=False, soft_wrap=True)
 
 
-def _run(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> None:
+def _run(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> "TrackedSweep":
     """Prepare the data once, and run what is not settled under a progress line for all of it."""
     from hcexp.cli.progress import SweepProgress
     from hcexp.study import run_points
-    from hcexp.study.workers import default_workers
+    from hcexp.study.tracked import TrackedSweep
+    from hcexp.study.workers import Worker, default_workers
     from hcexp.tracking import open_store
 
     finished = source.tally().settled - len(source.failed())
@@ -96,13 +99,24 @@ def _run(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, cons
         highlight=False,
     )
     if not todo:
-        return
+        return TrackedSweep(sweep, chosen.scale, points)
     config = points[0].run.config
     points[0].run.prepare()
     if "uri" in config.tracking:  # made here, or refused, before several workers open it at once
         open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
-    with _exit_on_signals(), SweepProgress(source, console) as progress:
-        run_points(source, workers, changed=progress.changed, ended=progress.ended)
+    tracked = TrackedSweep(sweep, chosen.scale, points)
+    try:
+        with _exit_on_signals(), SweepProgress(source, console) as progress:
+
+            def changed(running: list[Worker]) -> None:
+                progress.changed(running)
+                tracked.adopt([worker.point for worker in running])
+
+            run_points(source, workers, changed=changed, ended=progress.ended)
+    except BaseException:
+        tracked.close("KILLED")
+        raise
+    return tracked
 
 
 @contextmanager

@@ -37,11 +37,11 @@ def adopt(uri: str, parent: str, run_id: str, tags: Mapping[str, str]) -> None:
     MlflowClient(uri).log_batch(run_id, tags=[RunTag(name, text) for name, text in {**tags, PARENT: parent}.items()])
 
 
-def close_parent(uri: str, parent: str, complete: bool, report: Path | None = None) -> None:
-    """End the parent run, FAILED unless every point is measured; a folder of files becomes its artifact `report`."""
+def close_parent(uri: str, parent: str, status: str, report: Path | None = None) -> None:
+    """End the parent run as FINISHED, FAILED or KILLED; the files of a folder become its artifact `report`."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     if report is not None:
         client.log_artifacts(parent, str(report), "report")
-    client.set_terminated(parent, "FINISHED" if complete else "FAILED")
+    client.set_terminated(parent, status)

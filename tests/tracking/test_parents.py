@@ -15,7 +15,7 @@ def store(mlflow_template, tmp_path):
 
 def test_a_sweep_is_one_parent_however_often_it_is_begun(store):
     parent = open_parent(store, "sweeps", "table1-tiny", {"table": "1"})
-    close_parent(store, parent, complete=False)
+    close_parent(store, parent, "FAILED")
     client = MlflowClient(store)
     assert client.get_run(parent).info.status == "FAILED"
     assert open_parent(store, "sweeps", "table1-tiny", {"table": "1"}) == parent
@@ -47,7 +47,7 @@ def test_the_report_is_an_artifact_of_the_sweep(store, tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.html").write_text("<p>")
     parent = open_parent(store, "sweeps", "one", {})
-    close_parent(store, parent, complete=True, report=tmp_path / "report")
+    close_parent(store, parent, "FINISHED", report=tmp_path / "report")
     client = MlflowClient(store)
     assert client.get_run(parent).info.status == "FINISHED"
     assert [file.path for file in client.list_artifacts(parent, "report")] == ["report/report.html"]

@@ -1,0 +1,59 @@
+"""A sweep in MLflow: the runs of its points are the children of a run that keeps its report."""
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hcexp.study.point import Point
+from hcexp.study.sweep import Sweep
+from hcexp.tracking import adopt, close_parent, open_parent, open_store, public, store_uri
+
+
+class TrackedSweep:
+    """Opens the sweep's parent run, in the store that the first of its points is recorded in.
+
+    Where runs are not tracked nothing happens. A store that fails is warned of once and then left alone: the runs
+    themselves do without.
+    """
+
+    def __init__(self, sweep: Sweep, scale: str, points: Sequence[Point]):
+        config = points[0].run.config
+        self._name = f"{sweep.name}-{scale}"
+        self._tags = {"sweep": self._name} | ({"table": str(sweep.table)} if sweep.table else {})
+        self._known: set[str] = set()  # identities of the children
+        self._uri: str | None = None
+        if "uri" in config.tracking:
+            self._uri = store_uri(config.tracking.uri, config.paths.runs)
+            with self._guarded():
+                open_store(self._uri, config.paths.runs, config.tracking.experiment)
+                about = {"scale": scale, "mlflow.note.content": sweep.title}
+                self._parent = open_parent(self._uri, config.tracking.experiment, self._name, about | self._tags)
+            self.adopt(points)
+
+    def adopt(self, points: Iterable[Point]) -> None:
+        """Make children of the runs that are in the store by now, tagged with their row."""
+        for point in points:
+            tracked = point.run.directory / "tracking.json"
+            if self._uri is None or point.run.identity in self._known or not tracked.is_file():
+                continue
+            self._known.add(point.run.identity)
+            with self._guarded():
+                if run_id := json.loads(tracked.read_text())["run_id"]:
+                    adopt(self._uri, self._parent, run_id, {**self._tags, "row": point.row.label})
+
+    def close(self, status: str, report: Path | None = None) -> None:
+        """End the parent run as FINISHED, FAILED or KILLED, with the files of the report."""
+        if self._uri is not None:
+            with self._guarded():
+                close_parent(self._uri, self._parent, status, report)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
+            reason = str(error).strip().partition("\n")[0].replace(self._uri, public(self._uri))[:200]
+            warnings.warn(f"{public(self._uri)}: the sweep is not recorded there ({reason})", stacklevel=4)
+            self._uri = None
