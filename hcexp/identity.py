@@ -83,7 +83,7 @@ def hashed(content: Mapping[str, Any]) -> str:
 
 def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, str]:
     """`recorded → asked` of every knob that differs, by its dotted name; – stands for a knob that is not there."""
-    one, other = dict(_flatten(recorded)), dict(_flatten(asked))
+    one, other = flat(recorded), flat(asked)
     return {
         knob: f"{one.get(knob, '–')} → {other.get(knob, '–')}"
         for knob in sorted({*one, *other})
@@ -94,6 +94,11 @@ def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[s
 def listed(changed: Mapping[str, str]) -> str:
     """Differences in one line."""
     return "; ".join(f"{knob}: {change}" for knob, change in changed.items())
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every knob by its dotted name: `{"model": {"d": 128}}` as `{"model.d": 128}`."""
+    return dict(_flatten(config))
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

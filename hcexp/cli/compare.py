@@ -53,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _configurations(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
-    from hcexp.cli.run_folders import differing, flat
+    from hcexp.cli.run_folders import differing
+    from hcexp.identity import flat
 
     knobs = [
         {name: v for name, v in flat(run.config).items() if not name.rpartition(".")[2].startswith("_")} for run in runs
@@ -64,7 +65,8 @@ def _configurations(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
 
 def _makings(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
     """What differs of code, versions and hardware; a hash of code is cut to what one can compare by eye."""
-    from hcexp.cli.run_folders import differing, flat
+    from hcexp.cli.run_folders import differing
+    from hcexp.identity import flat
 
     values = differing([flat(run.result.get("record", {})) for run in runs])
     hashes = ("code", "git.commit")

@@ -96,14 +96,6 @@ def run_folders(runs: Path) -> Iterator[RunFolder]:
     yield from map(_read, sorted(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime))
 
 
-def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"model": {"d": 128}}` as `{"model.d": 128}`."""
-    knobs: dict[str, Any] = {}
-    for key, value in section.items():
-        knobs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return knobs
-
-
 def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The names under which the mappings do not all have one value, with the value of each; None where it is absent."""
     names = dict.fromkeys(name for run in runs for name in run)

@@ -1,15 +1,15 @@
 """Runs beside each other: which belong together, what they are called, and how much sooner one is there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hcexp.analysis import convergence
 from hcexp.analysis.curves import curve, is_average, mean_metrics
 from hcexp.analysis.rows import Point, Ratio, Summary
+from hcexp.identity import effective, flat
 from hcexp.report.statistics import estimate
-from hcexp.run import WITHOUT_EFFECT
 
 SEEDS = ("seed", "data.seed")
 CLASS = "residual._target_"  # what its name says already
@@ -74,17 +74,7 @@ def _of(seeds: Mapping[int, Sequence[Point]], metric: str) -> dict[int, list[tup
 
 def _knobs(config: DictConfig) -> dict[str, Any]:
     """Every knob that can change a result, the seeds aside."""
-    flat = dict(_flatten(OmegaConf.to_container(config, resolve=True)))
-    apart = (*WITHOUT_EFFECT, *SEEDS)
-    return {knob: value for knob, value in flat.items() if not any(f"{knob}.".startswith(f"{a}.") for a in apart)}
-
-
-def _flatten(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return {knob: value for knob, value in flat(effective(config)).items() if knob not in SEEDS}
 
 
 def _differ(one: Mapping[str, Any], other: Mapping[str, Any], knob: str) -> bool:
