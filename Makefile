@@ -34,7 +34,7 @@ report: $(VENV)/installed  ## paper beside measured, from the runs there are: SW
 ui: $(VENV)/installed  ## serve MLflow's pages on 127.0.0.1:5000
 	@$(BIN)/hcexp ui
 
-bench: $(VENV)/installed  ## step times of residual modes, interleaved; the cost of logging
+bench: $(VENV)/installed  ## step times of residual modes, interleaved; what Trainer, logging and sweeps cost
 	@$(BIN)/hcexp bench
 
 test: $(VENV)/installed-dev  ## run the tests, but those that compile

@@ -112,10 +112,15 @@ class Run:
             result = self.result()
             if result["state"] != "finished":
                 return self._train()
-            if result.get("run_id") and "uri" in self.config.tracking and not rank_zero_only.rank:
-                uri = store_uri(self.config.tracking.uri, self.config.paths.runs)
-                send_unsent(uri, result["run_id"], self.directory)
+            self.send_unsent()
             return result
+
+    def send_unsent(self) -> None:
+        """Tell MLflow what a finished run could not, because the store was away; warns if it still is."""
+        result = self.result()
+        if result["state"] == "finished" and result.get("run_id") and "uri" in self.config.tracking:
+            uri = store_uri(self.config.tracking.uri, self.config.paths.runs)
+            rank_zero_only(send_unsent)(uri, result["run_id"], self.directory)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -167,9 +172,9 @@ class Run:
         begun = {"record": made_by, "attempts": taken}
         try:
             run_id = logger.run_id or run_id or ""
-            _write(tracked, {"run_id": run_id})
-            _write(directory / ATTEMPTS, taken)
-            _write(directory / HASHED, self.content)
+            write_json(tracked, {"run_id": run_id})
+            write_json(directory / ATTEMPTS, taken)
+            write_json(directory / HASHED, self.content)
             if self.recorded is None:
                 _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(self._recorded())))
             logger.log_hyperparams(telling(self._recorded(), self.overrides))
@@ -295,7 +300,7 @@ class Run:
             **begun,
             "config": self._recorded(),
         }
-        _write(self.directory / RESULT, result)
+        write_json(self.directory / RESULT, result)
         return result
 
 
@@ -306,7 +311,8 @@ def _started_together() -> bool:
     )
 
 
-def _write(path: Path, content: dict | list) -> None:
+def write_json(path: Path, content: dict | list) -> None:
+    """Write a file of a run's folder all at once, and for good; raises OSError in one line."""
     _write_text(path, json.dumps(content, indent=2, ensure_ascii=False))
 
 

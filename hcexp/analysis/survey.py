@@ -58,7 +58,7 @@ def survey(model: nn.Module, batches: Iterable[Tensor]) -> Survey:
     `batches` are tokens of shape (batch, seq), of any sizes; sequences are taken one by one. What is held is no more
     than one sequence's coefficients, two states, and the samples.
 
-    Raises ValueError for no tokens at all, and what the mode's `coefficients` raise.
+    Raises ValueError for no tokens at all or streams that are not finite, and what the mode's `coefficients` raise.
     """
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
     samples: dict[str, Sample] = defaultdict(Sample)
@@ -105,15 +105,15 @@ class _Sequence:
         self._inputs: dict[str, Tensor] = {}  # of the last sublayer, by how far apart they are compared
         self._last: State = None
         watch(model, tokens, self._seen)
-        self.ranks.append(effective_rank(self.stream.streams(self._last)))
+        self.ranks.append(effective_rank(self._streams(self._last)))
 
     def _seen(self, passage: Passage) -> None:
         kind = self.stream.kinds[len(self.coefficients)]
+        H = self._streams(passage.before)
         B, A_m, A_r = (weights.double() for weights in passage.coefficients)
         n = B.shape[-1]
         A_m = A_m.expand(*self.shape, n)
         self.coefficients.append(Coefficients(B.expand(*self.shape, n), A_m, A_r.expand(*self.shape, n, n)))
-        H = self.stream.streams(passage.before).double()
         self.ranks.append(effective_rank(H))
         x = read(H, A_m)
         if "sublayer" in self._inputs:
@@ -124,6 +124,12 @@ class _Sequence:
                 self.block_similarity.append(cosine_similarity(self._inputs["block"], x, dim=-1))
             self._inputs["block"] = x
         self._last = passage.after
+
+    def _streams(self, state: State) -> Tensor:
+        H = self.stream.streams(state).double()
+        if not H.isfinite().all():
+            raise ValueError(f"the streams are not finite after {len(self.coefficients)} sublayers: the model diverged")
+        return H
 
     def sums(self) -> dict[str, Tensor]:
         """Sums over the tokens, by the name in `Survey`; `product` is that of the A_r up to each sublayer."""

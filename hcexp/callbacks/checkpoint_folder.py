@@ -59,9 +59,11 @@ def remove(path: Path) -> None:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, of which every byte is read; None if nothing is."""
+    """What is wrong with a checkpoint, of which every byte is read, but of shards; None if nothing is."""
     if path.is_dir():  # sharded: Lightning writes this file last
-        return None if (path / "meta.pt").is_file() else "is not complete"
+        path /= "meta.pt"
+        if not path.is_file():
+            return "is not complete"
     if not path.stat().st_size:
         return "is empty"
     try:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from importlib import import_module
 
 VERBS = {
-    "train": "train one run",
-    "sweep": "measure a table of the paper: run what is missing, then report",
+    "train": "train one run, or with -m a grid of them",
+    "sweep": "measure a table of the paper, or search: run what is missing, then report",
     "report": "paper beside measured, from the runs there are",
     "evaluate": "measure trained runs on validation sets and downstream tasks",
     "analyse": "draw what trained runs do: connection matrices, similarity, curves, convergence",
-    "cost": "parameters, FLOPs and memory of residual modes; with measure=true their speed",
+    "cost": "parameters, FLOPs, memory of residual modes; on a cluster (--gpu); with measure=true their speed",
     "prepare": "tokenise the training text and the validation sets",
-    "bench": "step times of residual modes, interleaved; the cost of logging",
+    "bench": "step times of residual modes, interleaved; what Trainer, logging and sweeps cost",
     "export": "write a run's model as a folder for Hugging Face's transformers",
     "runs": "list the runs that there are: mode, state, loss, tokens per second",
     "compare": "show in what runs differ: configuration, code, final metrics",

@@ -126,7 +126,7 @@ def _compare(
         if 1 < one.seeds != one.reached:
             reached += f" by {one.seeds - one.reached} of {one.seeds} seeds"
         _say(console, f"convergence ratio of {one.variant} over {one.baseline}, {one.metric}: {reached}")
-    _say(console, f"{len(groups)} runs beside each other: {folder}")
+    _say(console, f"{len(checkpoints)} runs beside each other: {folder}")
 
 
 def _folder(one: "Checkpoint", to: Path | None, *, alone: bool) -> Path:

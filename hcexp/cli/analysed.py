@@ -80,7 +80,7 @@ def about(one: Checkpoint, amount: Amount) -> About:
 def analysed(one: Checkpoint, amount: Amount) -> Numbers:
     """Every number of a checkpoint, on the run's own validation sets; in float32, on a GPU if there is one.
 
-    Raises ValueError for weights of another network, or sets that cannot be read.
+    Raises ValueError for weights of another network or that diverged, or sets that cannot be read.
     """
     config = _limited(one.trained.config, amount)
     suite = instantiate(config.evaluation)
@@ -88,7 +88,10 @@ def analysed(one: Checkpoint, amount: Amount) -> Numbers:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = network_of(one.trained).to(device, torch.float32).eval()
     batches = list(_batches(suite, device))
-    found = survey(model, (inputs for inputs, _ in batches))
+    try:
+        found = survey(model, (inputs for inputs, _ in batches))
+    except ValueError as error:
+        raise ValueError(f"{one.run}, {one.step}: {error}") from None
     return Numbers(
         connections=list(tables.weights(found)),
         similarity=list(tables.similarities(found)),

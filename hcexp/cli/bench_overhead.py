@@ -140,12 +140,14 @@ def _print_parts(trainer: L.Trainer) -> None:
     assert isinstance(trainer.profiler, SimpleProfiler)
     durations = {name: sum(seconds) for name, seconds in trainer.profiler.recorded_durations.items()}
     parts: Counter[str] = Counter()
+    in_all = durations["run_training_batch"]  # in which are all hooks but those around the batch
     for name, seconds in durations.items():
-        if match := re.match(r"\[Callback\](\w+).*(train_batch|optimizer_step|zero_grad|backward)", name):
+        match = re.match(r"\[Callback\](\w+).*(train_batch|optimizer_step|zero_grad|backward)", name)
+        if match and match[1] != Alternate.__name__:
             parts[match[1]] += seconds
-    parts.pop(Alternate.__name__, None)
+            in_all += seconds if match[2] == "train_batch" else 0
     steps = trainer.global_step
-    seconds_a_step = (durations["run_training_batch"] + parts.total()) / steps
+    seconds_a_step = in_all / steps
     for callback, seconds in parts.most_common():
         print(f"  {callback:20} {1000 * seconds / steps:8.3f} ms  {seconds / steps / seconds_a_step:7.2%}")
     print(

@@ -251,7 +251,7 @@ def _time(base: Plan) -> Columns:
         ("attention scores", lambda p: fixed(p.attention / 1e9, 4)),
         ("made again", lambda p: fixed(p.again / 1e9, 4)),
         ("days", lambda p: fixed(p.seconds / DAY, 2)),
-        ("GPU hours", lambda p: fixed(p.seconds * p.cluster.count / 3600, 0)),
+        ("GPU hours", lambda p: fixed(p.seconds * p.cluster.count / 3600, 1)),
         ("more %, operations", over),
         ("with traffic", with_traffic),
     ]

@@ -17,6 +17,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 # What the project raises on purpose, with a line that names the knob, the value and what is allowed.
 MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
 
+# What Hydra says of `seed=0,1` and of `seed=choice(0,1)`.
+LISTED = r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?:\n| requires|$)"
+
 
 def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     """The error in one line, or None if it is not one that its reader can mend, but a fault of the program."""
@@ -30,6 +33,11 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '(.+?)'", str(error))):
         knob = match[1]
         return f"{knob} is not a knob here{nearest(knob, _knobs(arguments))}; hcexp train --config shows all of them"
+    if isinstance(error, HydraException) and (match := re.match(LISTED, str(error))):
+        return (
+            f"{match[1]} lists several values, and one run takes one: hcexp train -m trains them all, a sweep's file "
+            "takes them as a grid; a list is written [a,b], a text with a comma in quotes"
+        )
     if isinstance(error, OverrideParseException):
         return f"{error.override} is not an override: write knob=value, in quotes if the value has spaces or commas"
     if isinstance(error, MissingMandatoryValue):

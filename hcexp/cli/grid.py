@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import product
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
@@ -14,12 +15,14 @@ def values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def points(overrides: Sequence[str]) -> list[list[str]]:
+def points(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[list[str]]:
     """Every combination, in the order of Hydra's own sweeper; what configures Hydra itself has no part in it.
+
+    The loader says what a `glob` matches.
 
     None at all where an override is a range of real numbers, from which a sweeper draws as it likes.
     """
-    parsed = [o for o in OverridesParser.create().parse_overrides(list(overrides)) if not of_hydra(o.input_line)]
+    parsed = [o for o in OverridesParser.create(loader).parse_overrides(list(overrides)) if not of_hydra(o.input_line)]
     if any(o.is_sweep_override() and not o.is_discrete_sweep() for o in parsed):
         return []
     return [list(point) for point in product(*map(values, parsed))]

@@ -34,14 +34,14 @@ def multirun(overrides: Sequence[str]) -> int:
 
     Raises what `compose` and `Run` raise, and ValueError for runs of several processes, before the first one starts.
     """
-    search = [o for o in overrides if o.startswith("hydra.searchpath=")]
-    runs = [_planned([*search, *point]) for point in points(overrides)]
-    config = runs[0].config if runs else compose([o for o in overrides if o.startswith(("paths.", "tracking"))])
-    if "uri" in config.tracking:  # made here, or refused, before a launcher starts several runs at once
-        open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
     with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
     # Outside of that context: every run composes for itself.
+    search = [o for o in overrides if o.startswith("hydra.searchpath=")]
+    runs = [_planned([*search, *point]) for point in points(overrides, hydra.config_loader)]
+    config = runs[0].config if runs else compose([o for o in overrides if o.startswith(("paths.", "tracking"))])
+    if "uri" in config.tracking:  # made here, or refused, before a launcher starts several runs at once
+        open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
     with _working_folder(Path(config.paths.runs)) as folder:
         try:
             hydra.multirun("train", train, [*SILENT, folder, *overrides], with_log_configuration=False)

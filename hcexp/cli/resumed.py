@@ -25,7 +25,11 @@ def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
         raise FileNotFoundError(f"--resume={folder} is not the folder of a run: it has no {CONFIG}")
     recorded = load_config(folder / CONFIG)
     recorded.paths.runs = str(folder.parent)
-    config = _overridden(recorded, overrides)
+    recorded.callbacks.pop("pruning", None)  # of the search whose trial this was
+    attempts = _read(folder / ATTEMPTS) or [{"overrides": []}]
+    begun = attempts[0]["overrides"]
+    search = [override for override in begun if override.startswith("hydra.searchpath=")]
+    config = _overridden(recorded, [*search, *overrides])
     if Path(config.paths.runs).resolve() != folder.parent:
         raise ValueError(f"paths.runs={config.paths.runs}: with --resume it is that of the run, {folder.parent}")
     changed = differences(effective(recorded), effective(config))
@@ -34,8 +38,7 @@ def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
             f"{listed(refused)}: this would be another run than {folder.name}; allowed are "
             f"{', '.join(WHERE)}, and what has no effect on a result: {', '.join(WITHOUT_EFFECT)}"
         )
-    attempts = _read(folder / ATTEMPTS) or [{"overrides": []}]
-    run = Run(config, attempts[0]["overrides"], recorded)
+    run = Run(config, begun, recorded)
     _require_name(run, folder)
     return run
 

@@ -104,7 +104,10 @@ def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _read(path: Path) -> RunFolder:
-    config = yaml.safe_load((path / "config.yaml").read_text())
+    try:
+        config = dict(yaml.safe_load((path / "config.yaml").read_text()))
+    except (yaml.YAMLError, TypeError, ValueError):
+        raise ValueError(f"{path / 'config.yaml'} is damaged: restore it, or delete the folder") from None
     try:
         result = json.loads((path / "result.json").read_text())
     except FileNotFoundError:

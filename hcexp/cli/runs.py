@@ -19,6 +19,7 @@ from hcexp.cli.quiet import quiet
 if TYPE_CHECKING:
     from hcexp.cli.run_folders import RunFolder
 
+ABSENT = object()
 STYLES = {"failed": "red", "running": "green", "finished": "", "pruned": "dim", "stopped": "yellow"}
 
 
@@ -34,7 +35,11 @@ def main(arguments: Sequence[str]) -> int:
     places = [override for override in chosen.overrides if override.startswith("paths.")]
     folder = Path(compose(places).paths.runs)
     wanted = _wanted([override for override in chosen.overrides if override not in places])
-    found = [run for run in run_folders(folder) if all(_value(run, knob) in of for knob, of in wanted.items())]
+    runs = list(run_folders(folder))
+    for knob in wanted:
+        if runs and all(_value(run, knob) is ABSENT for run in runs):
+            raise ValueError(f"{knob} is not a knob of any run in {folder}{_nearest(knob, runs)}")
+    found = [run for run in runs if all(_value(run, knob) in of for knob, of in wanted.items())]
     if not found:
         which = " with these values" if wanted else ""
         print(f"no run{which} in {folder}")
@@ -44,12 +49,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _wanted(overrides: Sequence[str]) -> dict[str, list[Any]]:
-    """The values that each knob may have."""
+    """The values that each knob may have; raises ValueError for a sweep that lists none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     wanted: dict[str, list[Any]] = {}
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        several = override.is_choice_sweep()
+        several = override.is_choice_sweep() or override.is_range_sweep()
+        if override.is_sweep_override() and not several:
+            raise ValueError(f"{override.input_line}: give one value, several as 0,1, or a range as range(0,3)")
         wanted[override.key_or_group] = list(override.sweep_iterator()) if several else [override.value()]
     return wanted
 
@@ -58,7 +65,14 @@ def _value(run: "RunFolder", knob: str) -> Any:
     from omegaconf import OmegaConf
 
     choices = run.config["choices"]
-    return choices[knob] if knob in choices else OmegaConf.select(OmegaConf.create(run.config), knob)
+    return choices[knob] if knob in choices else OmegaConf.select(OmegaConf.create(run.config), knob, default=ABSENT)
+
+
+def _nearest(knob: str, runs: "Sequence[RunFolder]") -> str:
+    from hcexp.cli.errors import nearest
+    from hcexp.identity import flat
+
+    return nearest(knob, {name for run in runs for name in (*run.config["choices"], *flat(run.config))})
 
 
 def _sorted(runs: "list[RunFolder]", by: str) -> "list[RunFolder]":

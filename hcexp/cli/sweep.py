@@ -49,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     sweep, points = planned(chosen)
     console = Console()
     if chosen.rerun_stale:
+        if sweep.search:
+            raise ValueError(f"--rerun-stale: {sweep.name} is a search, whose trials are not repeated: leave it out")
         _set_aside(points, console)
     source = _source(sweep, points, chosen)
     tracked = _run(source, sweep, points, chosen, console)
@@ -112,7 +114,11 @@ def _run(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, cons
                 progress.changed(running)
                 tracked.adopt([worker.point for worker in running])
 
-            run_points(source, workers, changed=changed, ended=progress.ended)
+            def ended(worker: Worker, result: dict) -> None:
+                progress.ended(worker, result)
+                tracked.ended(worker.point, result)
+
+            run_points(source, workers, changed=changed, ended=ended)
     except BaseException:
         tracked.close("KILLED")
         raise

@@ -28,6 +28,8 @@ DATA_SHEETS = {
     "b200": (180, 2250, 8.0),  # NVIDIA DGX B200 data sheet, an eighth of it; half of the 4,500 with sparsity
     "rtx4090": (24, 165.2, 1.008),  # NVIDIA Ada GPU architecture white paper
 }
+# What CUDA's name has of a form with another peak.
+OTHERS = {"pcie", "nvl", "laptop", "d"}
 OWN = re.compile(r"([\d.]+)GB,([\d.]+)TFLOP/s(?:,([\d.]+)TB/s)?", re.IGNORECASE)
 
 
@@ -53,9 +55,12 @@ def device(text: str) -> Device:
 
 
 def of_hardware(name: str) -> Device | None:
-    """The GPU that CUDA calls `name`; None if it is not among those here."""
-    words = re.sub(r"[^a-z0-9]", "", name.lower())
+    """The GPU that CUDA calls `name`; None if it is not among those here, or a slower form or a part of one."""
+    words = re.split(r"[^a-z0-9]+", name.lower().replace("rtx ", "rtx"))
     known = [known for known in DATA_SHEETS if known.partition("-")[0] in words]
+    # An A100 does as much in either form.
+    if "mig" in words or (OTHERS.intersection(words) and "a100" not in words):
+        return None
     sized = [known for known in known if known.rpartition("-")[2] + "gb" in words]
     found = sized or known
     return device(found[0]) if len(found) == 1 else None

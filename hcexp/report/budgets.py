@@ -97,6 +97,7 @@ def _budgets(sweep: Sweep, finished: Sequence[Outcome], costs: Costs, metric: st
     if not baseline or not any(curves[row.label] for row in sweep.rows if row.label != sweep.baseline):
         return None
     ratios = dict(_ratios(sweep, finished, costs))
+    ends = {seed: curve for seed, curve in baseline.items() if math.isfinite(curve[-1][1])}
     return Budgets(
         metric=metric,
         points=min(len(curve) for by_seed in curves.values() for curve in by_seed.values()),
@@ -106,9 +107,9 @@ def _budgets(sweep: Sweep, finished: Sequence[Outcome], costs: Costs, metric: st
         },
         interleaved=any(row.measured for row in costs.rows),
         speedups={
-            label: _speedup(convergence(by_seed, baseline))
+            label: _speedup(convergence(by_seed, ends))
             for label, by_seed in curves.items()
-            if label != sweep.baseline and by_seed.keys() & baseline.keys()
+            if label != sweep.baseline and by_seed.keys() & ends.keys()
         },
     )
 
@@ -118,7 +119,7 @@ def _in_tokens(outcome: Outcome, metric: str) -> Curve | None:
     tokens, steps = outcome.result.get("tokens"), outcome.result.get("steps")
     if not (tokens and steps):
         return None
-    points = [(step * tokens / steps, loss) for step, loss in outcome.curve.get(metric, ()) if math.isfinite(loss)]
+    points = [(step * tokens / steps, loss) for step, loss in outcome.curve.get(metric, ())]
     return points if len(points) > 1 and math.isclose(points[-1][0], tokens) else None
 
 

@@ -37,7 +37,8 @@ SPECIAL = {
     "✗": r"$\times$",
     "†": r"\textdagger{}",
     "‡": r"\textdaggerdbl{}",
-    "–": "--",
+    "–": r"\textendash{}",
+    "[": "{[}",
     **{letter: f"$\\{command}$" for letter, command in zip("αβγδλμρσχωΔΣΩ", GREEK, strict=True)},
 }
 # Characters of a line of a header.
@@ -64,7 +65,8 @@ def escape(text: str) -> str:
     """`text` on one line, for text mode; no character of it does anything but print."""
     # What `split` leaves of the control characters does not print.
     line = (character for character in " ".join(text.split()) if unicodedata.category(character) != "Cc")
-    return "".join(SPECIAL.get(character, character) for character in line)
+    escaped = "".join(SPECIAL.get(character, character) for character in line)
+    return escaped.replace("--", "-{}-").replace("--", "-{}-")  # of an option, no dash
 
 
 def _comments(report: Report) -> Iterator[str]:

@@ -46,11 +46,13 @@ class Ranking:
 
 def ranking(metric: str, baseline: str, values: Mapping[str, Mapping[int, float]]) -> Ranking:
     """Of the rows by their mean difference to the baseline, paired by seed, so that a row that lacks a seed neither
-    gains nor loses by it; without a seed of the baseline, by their means. `values` are by label and seed.
+    gains nor loses by it; without a seed of the baseline, or where one of it diverged, by their means. `values` are by
+    label and seed.
     """
     means = {label: estimate(list(by_seed.values())) for label, by_seed in values.items()}
     finite = [label for label, found in means.items() if found and math.isfinite(found.mean)]
-    differences = {label: paired_difference(values[label], values[baseline]) for label in finite}
+    reference = values[baseline] if baseline in finite else {}
+    differences = {label: paired_difference(values[label], reference) for label in finite}
     level = means[baseline].mean if baseline in finite else 0.0
 
     def place(label: str) -> float:

@@ -5,6 +5,7 @@ lock is free belongs to a worker that died, and goes on from the run's checkpoin
 """
 
 import fcntl
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -161,10 +162,11 @@ def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
 
 
 def value(point: Point, result: Mapping[str, Any]) -> float | None:
-    """Of a finished run's trial: its mean validation loss, and infinity if nothing validates it; of others None."""
+    """Of a finished run's trial: its mean validation loss, infinity if there is none or it is nan; of others None."""
     if result["state"] != "finished":
         return None
-    return result["metrics"].get(f"{point.run.suite.name}/mean/loss", float("inf"))
+    loss = result["metrics"].get(f"{point.run.suite.name}/mean/loss", math.inf)
+    return math.inf if math.isnan(loss) else loss  # Optuna takes no nan
 
 
 def attempt(trial: FrozenTrial) -> int:

@@ -1,12 +1,12 @@
 """The points of a sweep: one of its rows under one seed, and the run that measures it."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hcexp.configuration import compose, shareable
 from hcexp.run import Run
+from hcexp.study.overrides import quoted
 from hcexp.study.sweep import Row, Sweep
 
 
@@ -30,8 +30,7 @@ class Point:
     @property
     def arguments(self) -> list[str]:
         """What a worker gives to `hcexp train`: how the run is called in MLflow has no part in its identity."""
-        name = re.sub(r"(\\*)'", r"\1\1\\'", self.name)  # to Hydra a backslash is one, but before a quote
-        return [*self.run.overrides, f"++tracking.run_name='{name}'"]
+        return [*self.run.overrides, f"++tracking.run_name={quoted(self.name)}"]
 
 
 def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]:

@@ -2,13 +2,15 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hcexp.study.point import Point
 from hcexp.study.sweep import Sweep
-from hcexp.tracking import adopt, close_parent, open_parent, open_store, public, store_uri
+from hcexp.tracking import adopt, close_parent, fail_run, open_parent, open_store, public, store_uri
+from hcexp.tracking.store import one_line
 
 
 class TrackedSweep:
@@ -31,17 +33,25 @@ class TrackedSweep:
                 about = {"scale": scale, "mlflow.note.content": sweep.title}
                 self._parent = open_parent(self._uri, config.tracking.experiment, self._name, about | self._tags)
             self.adopt(points)
+            for point in points:
+                if self._uri is not None:
+                    point.run.send_unsent()
 
     def adopt(self, points: Iterable[Point]) -> None:
         """Make children of the runs that are in the store by now, tagged with their row."""
         for point in points:
-            tracked = point.run.directory / "tracking.json"
-            if self._uri is None or point.run.identity in self._known or not tracked.is_file():
+            if self._uri is None or point.run.identity in self._known or not (run_id := _run_id(point)):
                 continue
             self._known.add(point.run.identity)
             with self._guarded():
-                if run_id := json.loads(tracked.read_text())["run_id"]:
-                    adopt(self._uri, self._parent, run_id, {**self._tags, "row": point.row.label})
+                adopt(self._uri, self._parent, run_id, {**self._tags, "row": point.row.label})
+
+    def ended(self, point: Point, result: Mapping[str, Any]) -> None:
+        """Follow a run to its end: one whose process was killed, so that others wrote its result, is FAILED."""
+        self.adopt([point])
+        if self._uri is not None and "log" in result and (run_id := _run_id(point)):
+            with self._guarded():
+                fail_run(self._uri, run_id, result["error"])
 
     def close(self, status: str, report: Path | None = None) -> None:
         """End the parent run as FINISHED, FAILED or KILLED, with the files of the report."""
@@ -54,6 +64,12 @@ class TrackedSweep:
         try:
             yield
         except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
-            reason = str(error).strip().partition("\n")[0].replace(self._uri, public(self._uri))[:200]
+            reason = one_line(error, self._uri)
             warnings.warn(f"{public(self._uri)}: the sweep is not recorded there ({reason})", stacklevel=4)
             self._uri = None
+
+
+def _run_id(point: Point) -> str:
+    """Of the point's run in MLflow; empty if it is not there."""
+    path = point.run.directory / "tracking.json"
+    return json.loads(path.read_text())["run_id"] if path.is_file() else ""

@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 
 from hcexp.configuration import shareable
-from hcexp.data.shards import write_json
-from hcexp.run import RESULT
+from hcexp.run import RESULT, write_json
 from hcexp.study.claim import Claim, Source
 from hcexp.study.launch import LOST, launch
 from hcexp.study.point import Point

@@ -7,7 +7,7 @@ from hcexp.tracking.history import history
 from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
 from hcexp.tracking.outbox import send_unsent
 from hcexp.tracking.parameters import labels, parameters, telling
-from hcexp.tracking.parents import adopt, close_parent, open_parent
+from hcexp.tracking.parents import adopt, close_parent, fail_run, open_parent
 from hcexp.tracking.record import record
 from hcexp.tracking.store import open_store, public, store_uri
 
@@ -18,6 +18,7 @@ __all__ = [
     "add_metrics",
     "adopt",
     "close_parent",
+    "fail_run",
     "history",
     "is_there",
     "labels",

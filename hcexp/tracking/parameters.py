@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 250  # characters MLflow keeps of a parameter's value
-SKIPPED = {"hydra", "paths"}  # top-level sections that say where a run is, not what it is
+SKIPPED = {"hydra", "paths", "tracking"}  # top-level sections that say where a run is, not what it is
 
 # What every run has and any two may differ in; a residual mode's own knobs come with it.
 TELLING = (
@@ -46,7 +46,7 @@ def parameters(config: Mapping[str, Any]) -> dict[str, str]:
     """Flatten a resolved configuration: `{"model": {"d": 128}}` gives `{"model.d": "128"}`.
 
     Left out: keys that begin with an underscore (`_target_`), values that are places (paths), the sections
-    `hydra` and `paths`, and what is not set. A value of more than 250 characters is cut, with `…` at its
+    `hydra`, `paths` and `tracking`, and what is not set. A value of more than 250 characters is cut, with `…` at its
     end.
     """
     kept = {key: value for key, value in config.items() if key not in SKIPPED}

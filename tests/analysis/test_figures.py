@@ -131,6 +131,27 @@ def test_gradients_stand_at_both_ends_and_over_training():
     assert [list(line.get_ydata()) for line in axes.get_lines()] == [[3, 2], [6, 4]]
 
 
+def test_the_colour_bar_has_the_colours_of_the_blocks():
+    rows = [row for block in (1, 2, 3) for row in points(f"train/grad_norm/block_{block}", [3, 2])]
+    drawn = figures.gradients_in_training(rows)
+    (bar,) = (axes for axes in drawn.axes if axes.get_ylabel() == "block")
+    shades = bar._colorbar.mappable
+    lines = drawn.axes[0].get_lines()
+    assert [line.get_color() for line in lines] == [shades.to_rgba(block) for block in (1, 2, 3)]
+    assert shades.get_clim() == (1, 3)
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_a_legend_is_within_its_figure(count):
+    labels = [f"dhc n=4, tanh=False, lr=0.00{index}" for index in range(count)]
+    norms = [Gradient(at, f"block_{block}", 1, 1.0) for at in ("checkpoint", "initial") for block in (1, 2)]
+    of_training = figures.training({label: {0: points("train/loss_ema99", [2, 1])} for label in labels})
+    for drawn in (of_training, figures.gradients(dict.fromkeys(labels, norms))):
+        drawn.draw_without_rendering()
+        box = drawn.legends[0].get_window_extent()
+        assert 0 <= box.x0 and box.x1 <= drawn.bbox.width
+
+
 def test_curves_of_all_seeds_with_their_spikes():
     def run(shift):
         rows = points("train/loss", [5 + shift, 4, 4.5, 3]) + points("train/loss_ema99", [5, 4.5, 4.2, 4])

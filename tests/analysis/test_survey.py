@@ -151,3 +151,11 @@ def test_a_half_precision_model_is_summed_up_in_float64():
 def test_nothing_to_measure_is_refused():
     with pytest.raises(ValueError, match="^no tokens"):
         survey(network("dhc"), [tokens(0, 4)])
+
+
+def test_a_model_that_diverged_is_refused():
+    model = network("dhc")
+    with torch.no_grad():
+        model.blocks[1].feed_forward.out.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="^the streams are not finite after 4 sublayers"):
+        survey(model, [tokens(1, 4)])

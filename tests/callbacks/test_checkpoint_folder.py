@@ -38,6 +38,12 @@ def unfinish(path):
     (path / "shard.distcp").touch()
 
 
+def cut_the_last_of_shards(path):
+    unfinish(path)
+    torch.save({"callbacks": {}}, path / "meta.pt")
+    cut(path / "meta.pt")
+
+
 def other(path):
     torch.save({"step": Ellipsis}, path)
 
@@ -55,6 +61,7 @@ def test_the_newest_goes_by_step(folder):
         (empty, "is empty"),
         (flip, "does not have the checksum of its .*data"),
         (unfinish, "is not complete"),
+        (cut_the_last_of_shards, "is cut off"),
         (other, r"cannot be read \(UnpicklingError\)"),
     ],
 )

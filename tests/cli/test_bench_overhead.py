@@ -1,5 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from lightning.pytorch.profilers import SimpleProfiler
 
 from hcexp.cli import bench_overhead
 from hcexp.cli.bench_overhead import Alternate
@@ -27,6 +30,24 @@ def test_blocks_of_both_are_timed_in_turn(make_run):
     alternate, _ = alternating(make_run)
     assert len(alternate.trained) == len(alternate.bare) == 3  # of six steps
     assert min(*alternate.trained, *alternate.bare) > 0
+
+
+def test_the_shares_are_of_a_step_in_which_every_hook_is_once(capsys):
+    profiler = SimpleProfiler()
+    profiler.recorded_durations |= {
+        "run_training_batch": [8.0],  # on_before_optimizer_step is within
+        "[Callback]Curves.on_before_optimizer_step": [1.0],
+        "[Callback]Curves.on_train_batch_end": [1.0],
+        "[Callback]Throughput.on_train_batch_end": [1.0],
+        "[Callback]Alternate.on_train_batch_end": [50.0],
+        "[Callback]Throughput.on_validation_end": [70.0],
+    }
+    bench_overhead._print_parts(SimpleNamespace(profiler=profiler, global_step=10))
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["Curves", "200.000", "ms", "20.00%"],
+        ["Throughput", "100.000", "ms", "10.00%"],
+        "callbacks and logger together: 30.00% of a step, checkpoints included".split(),
+    ]
 
 
 def test_a_run_with_micro_batches_is_refused(refused, minute):

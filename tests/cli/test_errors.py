@@ -70,6 +70,8 @@ def train(refused, minute, tmp_path):
             "residual._target_=my_modes.Mine",
             "residual._target_=my_modes.Mine cannot be imported: is its package installed, or on PYTHONPATH?",
         ),
+        ("seed=0,1", "seed=0,1 lists several values, and one run takes one: hcexp train -m trains them all"),
+        ("residual=choice('pre_norm','dhc')", "residual=choice('pre_norm','dhc') lists several values"),
         ("tracking.uri=x", "tracking.uri is not a knob here"),  # tracking=none has none
     ],
     ids=lambda text: text[:24],

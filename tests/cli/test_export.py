@@ -66,7 +66,7 @@ def test_what_cannot_be_exported_is_one_line(refused, trained, tmp_path):
     assert refused("export", run, "--checkpoint", "none.ckpt") == "--checkpoint=none.ckpt: there is no such file"
     assert refused("export", run, "--to", tmp_path).endswith("exists: delete it, or name another with --to")
     (run / "checkpoints" / "step=000009.ckpt").mkdir()
-    (run / "checkpoints" / "step=000009.ckpt" / "meta.pt").touch()
+    torch.save({}, run / "checkpoints" / "step=000009.ckpt" / "meta.pt")
     assert "step=000009.ckpt is in shards: join them with `python -m lightning." in refused("export", run)
     shutil.rmtree(run / "checkpoints")
     assert latest(run / "checkpoints") is None

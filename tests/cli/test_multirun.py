@@ -112,6 +112,13 @@ def test_what_is_about_one_run_does_not_go_with_a_grid(refused, minute, option):
     assert refused("train", "-m", *option, *minute) == "-m trains a grid: leave --config and --resume out"
 
 
+def test_a_glob_stands_for_every_choice_that_it_matches(hcexp, minute, tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "train", lambda self: {"metrics": {}})
+    _, out, err = hcexp("train", "-m", *minute, "residual=glob([pre_n*,post_n*])")
+    modes = {line.partition("residual=")[2].partition(":")[0] for line in out.splitlines()}
+    assert modes == {"pre_norm", "post_norm"}, err
+
+
 def test_a_launcher_can_send_the_task_to_other_processes():
     assert pickle.loads(pickle.dumps(multirun.train)) is multirun.train
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+from omegaconf import OmegaConf
 
 from hcexp.objective import NextToken
 
@@ -104,6 +105,35 @@ def test_other_data_are_refused_by_their_fingerprint(refused, stopped, tmp_path)
     for section in ("data", "evaluation"):
         line = refused("train", "--resume", stopped, f"{section}.files={tmp_path}/other.txt")
         assert f"{section}: " in line and " → " in line and "optimizer" not in line
+
+
+def test_a_mode_of_ones_own_is_found_where_it_was(hcexp, minute, interrupt, tmp_path):
+    own = tmp_path / "own" / "residual"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: hcexp.residual.StaticHyperConnections\n_partial_: true\nn: 3\n")
+    interrupt(3)
+    assert hcexp("train", *minute, f"hydra.searchpath=[file://{tmp_path}/own]", "residual=mine")[0] == 130
+    interrupt(None)
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    status, _, err = hcexp("train", "--resume", folder, "data.workers=0")
+    assert (status, err.count("error")) == (0, 0), err
+
+
+def test_a_pruned_trial_goes_on_without_the_search_that_pruned_it(hcexp, stopped, monkeypatch):
+    """The study's trial is over, and takes no more reports."""
+    path = stopped / "config.yaml"
+    config = OmegaConf.load(path)
+    config.callbacks.pruning = {
+        "_target_": "hcexp.callbacks.Pruning",
+        "journal": str(stopped.parent / "none"),
+        "open": {"_target_": "hcexp.tracking.journal.open_journal", "_partial_": True},
+        "study": "tune",
+        "trial": 0,
+        "pruner": {"name": "median"},
+    }
+    OmegaConf.save(config, path)
+    status, _, err = hcexp("train", "--resume", stopped)
+    assert status == 0, err
 
 
 def test_what_is_no_run_is_refused(refused, tmp_path):

@@ -40,6 +40,7 @@ def test_every_run_is_listed_with_mode_state_and_measures(trained, runs):
         (["residual=dhc"], [1]),
         (["residual=pre_norm,dhc"], [0, 1]),
         (["residual.n=2"], [1]),
+        (["seed=range(1,3)"], [1]),
         (["seed=0", "scale=tiny"], [0]),
         (["residual=dhc", "seed=0"], []),
     ],
@@ -49,6 +50,19 @@ def test_overrides_choose_among_the_runs(trained, runs, wanted, found):
     _, out, _ = runs(*wanted)
     assert [line[0] for line in lines(out)] == [trained[index].identity for index in found]
     assert found or "no run with these values" in out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ("residul=dhc", "residul is not a knob of any run in {}/runs, did you mean residual"),
+        ("optimizer.l=1", "optimizer.l is not a knob of any run in {}/runs, did you mean optimizer.lr"),
+        ("seed=interval(0,3)", "seed=interval(0,3): give one value, several as 0,1, or a range as range(0,3)"),
+    ],
+)
+def test_what_no_run_can_have_is_told_in_one_line(trained, runs, tmp_path, wanted, line):
+    status, _, error = runs(wanted)
+    assert status == 2 and error.splitlines()[-1].startswith(f"hcexp: error: {line.format(tmp_path)}")
 
 
 def test_runs_are_sorted_by_loss(trained, runs):
@@ -95,3 +109,14 @@ def test_a_run_is_named_by_its_folder_or_by_how_its_name_begins(trained, tmp_pat
         find_run("", tmp_path / "runs")
     with pytest.raises(FileNotFoundError, match="neither the folder of a run"):
         find_run("nothing", tmp_path / "runs")
+
+
+@pytest.mark.parametrize("text", ["", "a: [1\n", "a word"])
+def test_a_damaged_configuration_is_told_in_one_line(runs, tmp_path, text):
+    path = tmp_path / "runs" / "0123" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    status, _, error = runs()
+    assert status == 2
+    assert error.splitlines()[-1] == f"hcexp: error: {path} is damaged: restore it, or delete the folder"
+    assert "Traceback" not in error

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from hcexp.study import Ledger, load_sweep, plan
 
@@ -81,6 +82,28 @@ def test_a_signal_to_the_sweep_ends_it_in_order(sweep, monkeypatch, signum):
     assert signal.getsignal(signum) is before
 
 
+def test_a_run_whose_process_was_killed_is_not_left_running(sweep, tracked, store_uri, monkeypatch):
+    import hcexp.study
+    from hcexp.study.workers import Worker
+
+    client = MlflowClient(store_uri)
+    made = []
+
+    def run_points(source, workers, *, changed, ended):
+        claim = source.claim()
+        made.append(client.create_run(client.get_experiment_by_name("hcexp").experiment_id).info.run_id)
+        (claim.point.run.directory / "tracking.json").write_text(json.dumps({"run_id": made[0]}))
+        result = {"state": "failed", "error": "no output (exit status -9)", "metrics": {}, "log": []}
+        claim.settle(result)
+        ended(Worker(claim, None, 0, time.monotonic()), result)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hcexp.study, "run_points", run_points)
+    status, out, _ = sweep({"plain": ["residual=pre_norm"]}, *tracked)
+    assert status == 130 and "attempt 1 of 3  no output (exit status -9)" in out
+    assert client.get_run(made[0]).info.status == "FAILED"
+
+
 @pytest.mark.slow
 def test_finished_runs_of_other_code_are_repeated_and_kept(sweep, tmp_path):
     rows = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}
@@ -102,6 +125,12 @@ def test_finished_runs_of_other_code_are_repeated_and_kept(sweep, tmp_path):
     assert again["metrics"]["train/loss"] == result["metrics"]["train/loss"]
     assert first.stat().st_mtime_ns > made and second.stat().st_mtime_ns == kept
     assert "0 finished runs were made by other code" in sweep(rows, "--rerun-stale")[1]
+
+
+def test_the_trials_of_a_search_are_not_repeated(refused, minute, tmp_path):
+    line = refused("sweep", "tune_lr", "--rerun-stale", *minute)
+    assert line == "--rerun-stale: tune_lr is a search, whose trials are not repeated: leave it out"
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.fixture

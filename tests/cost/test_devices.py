@@ -41,6 +41,7 @@ def test_what_is_no_gpu_is_refused_with_the_nearest(text, line):
         ("NVIDIA H100 80GB HBM3", "h100"),
         ("NVIDIA A100-SXM4-40GB", "a100-40"),
         ("NVIDIA A100-SXM4-80GB", "a100-80"),
+        ("NVIDIA A100-PCIE-40GB", "a100-40"),
         ("NVIDIA B200", "b200"),
         ("NVIDIA GeForce RTX 4090", "rtx4090"),
     ],
@@ -52,3 +53,17 @@ def test_the_gpu_of_this_machine_is_known_by_cudas_name(name, known):
 def test_other_hardware_is_not_taken_for_one_of_these():
     assert of_hardware("NVIDIA L40S") is None and of_hardware("2 CPU threads") is None
     assert of_hardware("NVIDIA A100") is None  # which of the two?
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA H100 PCIe",
+        "NVIDIA H100 NVL",
+        "NVIDIA GH200 480GB",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+        "NVIDIA A100-SXM4-40GB MIG 1g.5gb",
+    ],
+)
+def test_a_form_with_another_peak_is_not_taken_for_it(name):
+    assert of_hardware(name) is None

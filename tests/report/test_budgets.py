@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,21 @@ def test_the_smoothed_training_loss_stands_in_for_suites_that_were_not_evaluated
     assert only(sweep, once).metric == TRAINING
     often = [replace(o, curve={**o.curve, MEAN: line(6.0, 3.0)}) for o in outcomes]
     assert only(sweep, often).metric == MEAN
+
+
+def test_a_seed_that_diverged_is_not_left_out(made):
+    sweep, outcomes = made(seeds=(0, 1))
+
+    def diverged(outcome):
+        return replace(outcome, curve={MEAN: [*outcome.curve[MEAN][:-1], (100, math.nan)]})
+
+    found = only(sweep, [*outcomes[:3], diverged(outcomes[3])])
+    row = found.readings["tokens"]["row"]
+    assert math.isnan(row.value.mean) and math.isnan(row.difference.mean) and row.difference.beyond_noise is None
+    assert found.speedups["row"].reached == 2, "before it diverged"
+    found = only(sweep, [outcomes[0], diverged(outcomes[1]), *outcomes[2:]])
+    assert math.isnan(found.readings["tokens"]["row"].difference.mean)
+    assert found.speedups["row"].reached == 1, "there is no loss of the other seed to reach"
 
 
 def test_what_lies_before_the_first_evaluation_is_not_known(made):

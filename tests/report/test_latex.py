@@ -75,6 +75,8 @@ def test_every_special_character_is_escaped():
     )
     assert "\n" not in made and made.endswith(r"$\times$ $\pm$ $-$ $\Delta$ $\alpha$") and balanced(made)
     assert escape("a\x00b\x1bc") == "abc"
+    assert escape("x --n ---") == "x -{}-n -{}-{}-", "two hyphens would be a dash"
+    assert escape("[2]") == "{[}2]", "after the end of a line it would be the option of that"
     for character in "&%$#_{}~^\\":
         assert escape(character) != character
 

@@ -65,6 +65,12 @@ def test_without_the_baseline_rows_are_ranked_by_their_means():
     assert [row.label for row in found.rows] == ["good", "near", "bad"] and found.rows[0].difference is None
 
 
+def test_where_the_baseline_diverged_rows_are_ranked_by_their_means():
+    values = {"bad": VALUES["bad"], **VALUES, "base": {0: math.nan, 1: 4.1, 2: 4.3}}
+    found = ranking("v3/mean/loss", "base", values)
+    assert [row.label for row in found.rows] == ["good", "near", "bad"] and found.rows[0].difference is None
+
+
 def test_the_statement_and_the_table_say_which_cannot_be_told_apart(sweep, losses):
     values = {label: list(by_seed.values()) for label, by_seed in VALUES.items()}
     report = build(sweep(labels=tuple(values), table=None), losses(values), "tiny")

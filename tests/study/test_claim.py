@@ -126,8 +126,9 @@ def test_the_result_of_an_earlier_attempt_is_nobodys(entered, old):
     assert take(study, study.trials[0], point) is not None
 
 
-def test_a_run_that_nothing_validates_is_worse_than_any(entered):
+@pytest.mark.parametrize("metrics", [{}, {"local/mean/loss": float("nan")}])
+def test_a_run_without_a_loss_is_worse_than_any(entered, metrics):
     study, point = entered
     claim = take(study, study.trials[0], point)
-    claim.settle({"state": "finished", "error": None, "metrics": {}})
+    claim.settle({"state": "finished", "error": None, "metrics": metrics})
     assert study.trials[0].value == float("inf")

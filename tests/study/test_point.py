@@ -41,6 +41,12 @@ def test_the_command_of_a_point_makes_its_run(points):
         assert Run(compose(arguments), arguments).identity == point.run.identity
 
 
+def test_a_run_is_called_after_its_row_whatever_that_is_called(points):
+    label = "mine's, 'a\\b'\\"
+    (point,) = points({label: ["residual=pre_norm"]})
+    assert compose(point.arguments).tracking.run_name == f"{label}, seed 0"
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in shipped("sweeps").glob("*.yaml")))
 def test_every_shipped_sweep_can_be_planned(name, minute):
     sweep = load_sweep(name, shipped("sweeps"))

@@ -24,6 +24,7 @@ def test_places_and_what_is_not_set_are_left_out():
     config = {
         "paths": {"runs": "runs"},
         "hydra": {"job": {"name": "x"}},
+        "tracking": {"run_name": "DHC×2, seed 0"},
         "a": Path("x"),
         "b": "/home/ada",
         "c": "~/x",

@@ -4,7 +4,7 @@ import pytest
 from mlflow import MlflowClient
 
 from hcexp.tracking import open_store
-from hcexp.tracking.parents import adopt, close_parent, open_parent
+from hcexp.tracking.parents import adopt, close_parent, fail_run, open_parent
 
 
 @pytest.fixture
@@ -51,3 +51,10 @@ def test_the_report_is_an_artifact_of_the_sweep(store, tmp_path):
     client = MlflowClient(store)
     assert client.get_run(parent).info.status == "FINISHED"
     assert [file.path for file in client.list_artifacts(parent, "report")] == ["report/report.html"]
+
+
+@pytest.mark.parametrize(("tell", "what"), [(adopt, ("run", {})), (fail_run, ("error",)), (close_parent, ("KILLED",))])
+def test_a_store_that_is_away_is_not_waited_for(monkeypatch, tell, what):
+    monkeypatch.setattr("mlflow.MlflowClient", lambda uri: pytest.fail("MLflow tries for minutes"))
+    with pytest.raises(ConnectionError, match="does not answer"):
+        tell("http://127.0.0.1:9", "1", *what)

@@ -27,7 +27,7 @@ def convergence(ratios: Sequence[Ratio], summaries: Sequence[Summary]) -> Figure
     axes.set_ylim(len(summaries) - 0.5, -0.5)
     axes.margins(x=0.15)
     baseline = summaries[0].baseline
-    axes.set_xlabel(f"convergence ratio: tokens of {baseline} over tokens at which its final loss is reached")
+    axes.set_xlabel(f"convergence ratio: tokens of {baseline}\nover tokens at which its final loss is reached")
     return drawn
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from hcexp.analysis.curves import curve
@@ -42,25 +44,29 @@ def gradients_in_training(points: Sequence[Point]) -> Figure:
     """Of one run, before clipping: a line a block, dark for the first and bright for the last."""
     metrics = list(dict.fromkeys(point.metric for point in points if point.metric.startswith(PREFIX)))
     present = [group for group in GROUPS if any(m.startswith(f"{PREFIX}{group}_") for m in metrics)]
+    colours = _colours(max(_number(metric) for metric in metrics if metric[-1].isdigit()))
     drawn = figure(3.1 * len(present) + 0.7, 2.7)
     panels = drawn.subplots(1, len(present), squeeze=False)[0]
     for axes, group in zip(panels, present, strict=True):
         chosen = [metric for metric in metrics if metric.startswith(f"{PREFIX}{group}_")]
-        _by_depth(axes, points, chosen)
+        _by_depth(axes, points, chosen, colours)
         axes.set_title(GROUPS[group])
     panels[0].set_ylabel("gradient norm")
-    blocks = max(_number(metric) for metric in metrics if metric[-1].isdigit())
-    colours = matplotlib.cm.ScalarMappable(Normalize(1, max(blocks, 2)), "viridis")
     bar = drawn.colorbar(colours, ax=panels, label="block", pad=0.01)
     bar.locator = matplotlib.ticker.MaxNLocator(5, integer=True)
     return drawn
 
 
-def _by_depth(axes: Axes, points: Sequence[Point], metrics: Sequence[str]) -> None:
-    colours = matplotlib.colormaps["viridis"]
+def _colours(blocks: int) -> ScalarMappable:
+    """Of the blocks, without the brightest yellow, which is faint on white."""
+    shades = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 256)))
+    return ScalarMappable(Normalize(1, max(blocks, 2)), shades)
+
+
+def _by_depth(axes: Axes, points: Sequence[Point], metrics: Sequence[str], colours: ScalarMappable) -> None:
     for metric in metrics:
-        depth = (_number(metric) - 1) / max(1, len(metrics) - 1)
-        axes.plot(*zip(*curve(points, metric), strict=True), color=colours(0.92 * depth), linewidth=1, marker=".")
+        colour = colours.to_rgba(_number(metric))
+        axes.plot(*zip(*curve(points, metric), strict=True), color=colour, linewidth=1, marker=".")
     axes.set_yscale("log")
     count_tokens(axes)
 

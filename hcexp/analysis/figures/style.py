@@ -13,6 +13,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
 DASHES = ("-", "--", ":", "-.")
 ATTENTION = "#009E73"
+# Inches in a legend: of a line with the space around it, and of a letter.
+LEGEND_KEY, LEGEND_LETTER = 0.5, 0.062
 
 STYLE = {
     "font.size": 8,
@@ -57,7 +59,9 @@ def legend(drawn: Figure, axes: Axes, columns: int = 4, line: str = "", dots: st
         if what:
             handles, labels = [*handles, Line2D([], [], color="#777777", **style)], [*labels, what]
     if labels:
-        drawn.legend(handles, labels, loc="outside upper center", ncols=min(columns, len(labels)))
+        widest = LEGEND_KEY + LEGEND_LETTER * max(map(len, labels))
+        columns = max(1, min(columns, len(labels), int(drawn.get_figwidth() / widest)))
+        drawn.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
 def count_sublayers(axes: Axes, label: str = "sublayer") -> None:
