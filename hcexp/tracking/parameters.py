@@ -7,9 +7,11 @@ from typing import Any
 LONGEST = 250  # characters MLflow keeps of a parameter's value
 SKIPPED = {"hydra", "paths", "tracking"}  # top-level sections that say where a run is, not what it is
 
-# What every run has and any two may differ in; a residual mode's own knobs come with it.
+# What most comparisons are about, by the names of the knobs.
 TELLING = (
     "residual",
+    "residual.n",
+    "residual.tanh",
     "scale",
     "model",
     "data",
@@ -24,14 +26,14 @@ TELLING = (
 
 
 def telling(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, str]:
-    """The few parameters by which runs are told apart: the residual mode and its knobs, the scale, the seed, what is
-    varied most, and whatever the overrides name. A choice such as `residual` stands for the section of its name.
+    """The few parameters by which runs are told apart: the residual mode, the scale, the seed, what is varied most, and
+    whatever the overrides name. A choice such as `residual` stands for the section of its name.
 
     All others are in the run's config.yaml: a page that compares runs by a hundred parameters shows none.
     """
     every = parameters(config) | config["choices"]
     named = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    return {name: value for name, value in every.items() if name in (*TELLING, *named) or name.startswith("residual.")}
+    return {name: value for name, value in every.items() if name in (*TELLING, *named)}
 
 
 def labels(config: Mapping[str, Any]) -> dict[str, str]:
