@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import yaml
@@ -156,7 +157,9 @@ def drivers(minute, tmp_path):
         def start(self, *options):
             command = [sys.executable, "-m", "hcexp", "sweep", path, "--workers", "2", *options, *self.arguments]
             log = (tmp_path / f"driver{len(started)}.txt").open("w+")
-            started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+            # What is started in the background of a script ignores Ctrl-C, and so do its children.
+            heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=heard))
             started[-1].said = lambda: (tmp_path / log.name).read_text()
             return started[-1]
 
