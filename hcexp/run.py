@@ -19,17 +19,21 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from hcexp.attempts import ATTEMPTS, attempts
-from hcexp.callbacks import at_step, sync_folder, to_go_on_from
+from hcexp.callbacks import at_step, to_go_on_from
 from hcexp.configuration import shareable
 from hcexp.export import OlmoWeights
 from hcexp.identity import differences, effective, hashed, listed, load_config
 from hcexp.tracking import labels, public, record, send_unsent, store_uri, telling
+from hcexp.whole_file import write_json, write_text
 
 RESULT = "result.json"
 LOCK = ".lock"  # in the run's folder; flock: whoever is at the run holds it, and it dies with its process
 INHERITED = "HCEXP_RUN_LOCK"  # environment variable: number of a file descriptor that holds this run's lock already
 CONFIG = "config.yaml"  # the resolved configuration
 HASHED = "identity.json"  # what the folder's name is the hash of
+
+# Of the processes of one run, the first writes its files.
+_write_json, _write_text = rank_zero_only(write_json), rank_zero_only(write_text)
 
 
 def build_model(config: DictConfig) -> torch.nn.Module:
@@ -172,9 +176,9 @@ class Run:
         begun = {"record": made_by, "attempts": taken}
         try:
             run_id = logger.run_id or run_id or ""
-            write_json(tracked, {"run_id": run_id})
-            write_json(directory / ATTEMPTS, taken)
-            write_json(directory / HASHED, self.content)
+            _write_json(tracked, {"run_id": run_id})
+            _write_json(directory / ATTEMPTS, taken)
+            _write_json(directory / HASHED, self.content)
             if self.recorded is None:
                 _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(self._recorded())))
             logger.log_hyperparams(telling(self._recorded(), self.overrides))
@@ -300,7 +304,7 @@ class Run:
             **begun,
             "config": self._recorded(),
         }
-        write_json(self.directory / RESULT, result)
+        _write_json(self.directory / RESULT, result)
         return result
 
 
@@ -309,28 +313,6 @@ def _started_together() -> bool:
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 or (
         SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", 1)) > 1
     )
-
-
-def write_json(path: Path, content: dict | list) -> None:
-    """Write a file of a run's folder all at once, and for good; raises OSError in one line."""
-    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False))
-
-
-@rank_zero_only
-def _write_text(path: Path, text: str) -> None:
-    """Write the file all at once, and for good."""
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        line = f"{path} was not written ({error.strerror}): make room, and the same command goes on"
-        raise OSError(error.errno, line) from error
 
 
 def require_compiler() -> None:

@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 # Lowest first; a file imports from its own room and from floors below its own.
 FLOORS = (
+    ("whole_file",),
     ("residual", "data", "paper"),
     ("model",),
     ("cost", "analysis", "evaluation", "export"),

@@ -85,13 +85,13 @@ def test_metrics_have_the_agreed_names_and_bits_per_byte_follow_from_nats(make_r
 
 def test_the_result_file_is_written_last(make_run, monkeypatch):
     run, seen = make_run(), {}
-    write = hcexp.run.write_json
+    write = hcexp.run._write_json
 
     def spy(path, content):
         seen[path.name] = {p.relative_to(run.directory).as_posix() for p in run.directory.rglob("*")}
         write(path, content)
 
-    monkeypatch.setattr(hcexp.run, "write_json", spy)
+    monkeypatch.setattr(hcexp.run, "_write_json", spy)
     run.train()
     assert list(seen)[-1] == "result.json"
     assert {"config.yaml", "tracking.json", "checkpoints/step=000006.ckpt"} <= seen["result.json"]
@@ -213,7 +213,7 @@ def test_the_processes_of_one_run_do_not_wait_for_each_other(make_run, monkeypat
     monkeypatch.setattr(Run, "_train", lambda self: "trained")
     with FileLock(run.directory / ".lock"):
         assert run.train() == "trained"
-    hcexp.run.write_json(run.directory / "result.json", {})  # only rank 0 writes
+    hcexp.run._write_json(run.directory / "result.json", {})  # only rank 0 writes
     assert not (run.directory / "result.json").exists()
 
 

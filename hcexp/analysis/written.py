@@ -1,7 +1,6 @@
 """The folder that `hcexp analyse` leaves: a CSV file a kind of row, and `analysis.json`, which is written last."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from hcexp.analysis.rows import (
     read_rows,
     write_rows,
 )
+from hcexp.whole_file import write_json
 
 ABOUT = "analysis.json"
 CONNECTIONS = "connections.csv"
@@ -75,9 +75,7 @@ def write_numbers(folder: Path, numbers: Numbers) -> list[Path]:
 
 def write_about(folder: Path, about: About) -> Path:
     """Say what the folder's tables and figures are of: without this they do not count."""
-    partial = folder / f"{ABOUT}.partial"
-    partial.write_text(json.dumps(asdict(about), indent=2, ensure_ascii=False))
-    os.replace(partial, folder / ABOUT)
+    write_json(folder / ABOUT, asdict(about))
     return folder / ABOUT
 
 

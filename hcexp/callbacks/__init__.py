@@ -4,7 +4,6 @@ loggers, never through `self.log`.
 """
 
 from hcexp.callbacks.checkpoint import StepCheckpoint, checkpoint_bytes
-from hcexp.callbacks.checkpoint_file import sync_folder
 from hcexp.callbacks.checkpoint_folder import at_step, latest, to_go_on_from
 from hcexp.callbacks.curves import Curves
 from hcexp.callbacks.gradients import GradientNorms
@@ -24,6 +23,5 @@ __all__ = [
     "at_step",
     "checkpoint_bytes",
     "latest",
-    "sync_folder",
     "to_go_on_from",
 ]

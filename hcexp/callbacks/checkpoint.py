@@ -11,9 +11,10 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from hcexp.callbacks.checkpoint_file import PARTIAL, CheckpointFile
+from hcexp.callbacks.checkpoint_file import CheckpointFile
 from hcexp.callbacks.checkpoint_folder import by_step, remove
 from hcexp.callbacks.termination import Termination
+from hcexp.whole_file import PARTIAL
 
 
 class StepCheckpoint(Checkpoint):

@@ -1,7 +1,6 @@
 """A table of costs, in the terminal and as CSV."""
 
 import csv
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from hcexp.paper import printed
 from hcexp.report.measured import COLUMNS, Measured
 from hcexp.report.numbers import NOTHING, fixed, more, unit
 from hcexp.report.predicted import Predicted
+from hcexp.whole_file import replacing
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,10 @@ def show_measured(lines: Sequence[Line], console: Console) -> None:
 def write_csv(lines: Sequence[Line], path: Path) -> None:
     """The table unrounded, a line a row; an empty cell for what there is not. The folder is made if need be."""
     records = [_record(line) for line in lines]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f"{path.name}.{os.getpid()}")  # a reader never finds half a table
-    try:
-        with half.open("w", encoding="utf-8", newline="") as file:
-            out = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
-            out.writeheader()
-            out.writerows(records)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+    with replacing(path) as file:
+        out = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
+        out.writeheader()
+        out.writerows(records)
 
 
 def _record(line: Line) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hcexp.data.shards import ShardWriter, write_json
+from hcexp.data.shards import ShardWriter
 from hcexp.data.stream import Taken
+from hcexp.whole_file import write_json
 
 JOURNAL = "journal.json"
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from hcexp.data.checksum import checksum, file_checksum
 from hcexp.data.shard_file import ShardFile
+from hcexp.whole_file import write_json
 
 INDEX = "index.json"
 SHARD_TOKENS = 1 << 27  # 256 MiB of uint16
@@ -117,15 +118,6 @@ class ShardWriter:
             with path.open("rb") as file:
                 self._sha256 = hashlib.file_digest(file, "sha256")
             self._file = path.open("ab")
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the file all at once: whatever happens, it is the old one, the new one, or not there."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w") as file:
-        file.write(json.dumps(content, indent=1) + "\n")
-        _sync(file)
-    os.replace(partial, path)
 
 
 def _sync(file: IO) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from hcexp.data.checksum import file_checksum
+from hcexp.whole_file import write_json
 
 ATTEMPTS = 4  # in a row that bring nothing
 PAUSE = 1.0  # seconds before the second attempt; twice as long before each next one
@@ -47,11 +48,11 @@ def download(url: str, path: Path, verify: bool = True) -> str:
             if not path.is_file():  # else another process downloaded it while this one waited
                 partial = _beside(path, ".partial")
                 found = _receive(url, partial)
-                _write(record, {"url": url, **found, "sha256": file_checksum(partial)})
+                write_json(record, {"url": url, **found, "sha256": file_checksum(partial)})
                 os.replace(partial, path)
                 _beside(partial, ".json").unlink(missing_ok=True)
             elif not record.is_file():
-                _write(record, {"url": None, "bytes": path.stat().st_size, "sha256": file_checksum(path)})
+                write_json(record, {"url": None, "bytes": path.stat().st_size, "sha256": file_checksum(path)})
     sha256 = json.loads(record.read_text())["sha256"]
     if verify and file_checksum(path) != sha256:
         raise ValueError(f"{path} is not what was downloaded: delete it and {record.name}, and run again")
@@ -98,7 +99,7 @@ def _request(url: str, partial: Path, bar: Progress, task: TaskID) -> dict[str, 
                 "etag": answer.get("ETag"),
                 "last_modified": answer.get("Last-Modified"),
             }
-            _write(state, found)
+            write_json(state, found)
         elif not answer.get("Content-Range", "").startswith(f"bytes {start}-"):
             raise ConnectionError(
                 f"{url} cannot be downloaded: the server answers with another part than was asked for"
@@ -138,12 +139,6 @@ def _beside(path: Path, ending: str) -> Path:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = _beside(path, ".new")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
 
 
 def _line(error: requests.RequestException) -> str:

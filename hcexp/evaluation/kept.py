@@ -1,7 +1,6 @@
 """The scores of a run's checkpoints, kept in its folder, so that nothing is measured twice."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from hcexp.data.checksum import checksum
 from hcexp.evaluation.benchmark import Benchmark
 from hcexp.evaluation.scoring import Watch
 from hcexp.evaluation.suite import SUITES
+from hcexp.whole_file import write_json
 
 FOLDER = "evaluations"
 
@@ -76,7 +76,7 @@ class Kept:
         """The scores of one part, measured unless they are kept."""
         path = self._part(benchmark, part)
         if not path.is_file():
-            _write(path, dict(benchmark.score(model, part, watch=watch)))
+            write_json(path, dict(benchmark.score(model, part, watch=watch)))
         return json.loads(path.read_text())
 
     def whole(self, benchmark: Benchmark, under: dict[str, Any]) -> Evaluation:
@@ -89,7 +89,7 @@ class Kept:
 
     def keep(self, benchmark: Benchmark, evaluation: Evaluation) -> None:
         """Write it down, as the newest."""
-        _write(self._whole(benchmark), evaluation._asdict())
+        write_json(self._whole(benchmark), evaluation._asdict())
 
     def _part(self, benchmark: Benchmark, part: str) -> Path:
         return self.folder / "parts" / f"{self._fingerprint(benchmark, part)}.json"
@@ -100,10 +100,3 @@ class Kept:
 
     def _fingerprint(self, benchmark: Benchmark, part: str) -> str:
         return checksum(self.model, self.step, benchmark.name, part, benchmark.fingerprint_of(part))[:32]
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hcexp.report.numbers import NOTHING, fixed
 from hcexp.report.search import SearchReport
 from hcexp.study.overrides import written
 from hcexp.study.tuned import FILE, tuned_text
+from hcexp.whole_file import write_text
 
 ARROWS = {"lower": "↓", "upper": "↑"}  # beside a value that lies at this end of its range
 
@@ -37,22 +37,15 @@ def show_search(report: SearchReport, console: Console) -> None:
 
 def write_search(report: SearchReport, folder: Path) -> list[Path]:
     """`search.md`, `search.csv`, `search-trials.csv` and `tuned.yaml` in `folder`, which is made; their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "search.md": search_markdown(report),
         "search.csv": _csv(report.rows),
         "search-trials.csv": _csv(report.trials),
         FILE: tuned_text(report.sweep, report.scale, report.command, report.found),
     }
-    paths = []
     for name, text in texts.items():
-        path = folder / name
-        # A reader, or a second writer, never finds half a file.
-        half = path.with_suffix(f"{path.suffix}.{os.getpid()}")
-        half.write_text(text, encoding="utf-8", newline="\n")
-        half.replace(path)
-        paths.append(path)
-    return paths
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
 
 
 def search_markdown(report: SearchReport) -> str:

@@ -1,6 +1,5 @@
 """The report into a folder, in all its formats."""
 
-import os
 from pathlib import Path
 
 from hcexp.report.contents import Report
@@ -8,6 +7,7 @@ from hcexp.report.latex import latex
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
 from hcexp.report.records import csv, parts_csv
+from hcexp.whole_file import write_text
 
 SETS = "report-sets.csv"
 
@@ -17,8 +17,6 @@ def write(report: Report, folder: Path) -> list[Path]:
     `folder`, which is made if need be; their paths.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     texts = {
         "report.md": markdown(report),
         "report.csv": csv(report),
@@ -30,10 +28,5 @@ def write(report: Report, folder: Path) -> list[Path]:
     else:
         (folder / SETS).unlink(missing_ok=True)  # of an earlier report
     for name, text in texts.items():
-        path = folder / name
-        # A reader, or a second writer, never finds half a report.
-        half = path.with_suffix(f"{path.suffix}.{os.getpid()}")
-        half.write_text(text, encoding="utf-8", newline="\n")
-        half.replace(path)
-        paths.append(path)
-    return paths
+        write_text(folder / name, text)
+    return [folder / name for name in texts]

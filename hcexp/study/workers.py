@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from hcexp.configuration import shareable
-from hcexp.run import RESULT, write_json
+from hcexp.run import RESULT
 from hcexp.study.claim import Claim, Source
 from hcexp.study.launch import LOST, launch
 from hcexp.study.point import Point
+from hcexp.whole_file import write_json
 
 LOG = "log.txt"
 POLL_SECONDS = 0.2
