@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from hcexp.cli.report import planned, report
+    from hcexp.study.tracked import TrackedSweep
     from hcexp.study.workers import LOG
 
     sweep, points = planned(chosen)
@@ -53,10 +54,13 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError(f"--rerun-stale: {sweep.name} is a search, whose trials are not repeated: leave it out")
         _set_aside(points, console)
     source = _source(sweep, points, chosen)
-    tracked = _run(source, sweep, points, chosen, console)
-    folder = report(sweep, points, chosen, console)
-    failed = source.failed()
-    tracked.close("FAILED" if failed else "FINISHED", folder)
+    workers = _prepare(source, sweep, points, chosen, console)
+    with TrackedSweep(sweep, chosen.scale, points[0].run.config, source.known()) as tracked:
+        if workers:
+            _run(source, workers, tracked, console)
+        folder = report(sweep, points, chosen, console)
+        failed = source.failed()
+        tracked.close("FAILED" if failed else "FINISHED", folder)
     for point, error in failed:
         print(f"hcexp: failed: {point.name}: {error} (log: {point.run.directory / LOG})", file=sys.stderr)
     return 1 if failed else 0
@@ -81,12 +85,9 @@ def _set_aside(points: list, console: "Console") -> None:
         console.print(f"  moved to {folder}", highlight=False, soft_wrap=True)
 
 
-def _run(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> "TrackedSweep":
-    """Prepare the data once, and run what is not settled under a progress line for all of it."""
-    from hcexp.cli.progress import SweepProgress
-    from hcexp.study import run_points
-    from hcexp.study.tracked import TrackedSweep
-    from hcexp.study.workers import Worker, default_workers
+def _prepare(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> int:
+    """Say what is to be done, and prepare once what all runs need; how many are to run at a time, 0 if all is done."""
+    from hcexp.study.workers import default_workers
     from hcexp.tracking import open_store
 
     finished = source.tally().settled - len(source.failed())
@@ -101,28 +102,32 @@ def _run(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, cons
         highlight=False,
     )
     if not todo:
-        return TrackedSweep(sweep, chosen.scale, points)
+        return 0
     config = points[0].run.config
     points[0].run.prepare()
     if "uri" in config.tracking:  # made here, or refused, before several workers open it at once
         open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
-    tracked = TrackedSweep(sweep, chosen.scale, points)
-    try:
-        with _exit_on_signals(), SweepProgress(source, console) as progress:
+    return workers
 
-            def changed(running: list[Worker]) -> None:
-                progress.changed(running)
-                tracked.adopt([worker.point for worker in running])
 
-            def ended(worker: Worker, result: dict) -> None:
-                progress.ended(worker, result)
-                tracked.ended(worker.point, result)
+def _run(source: "Source", workers: int, tracked: "TrackedSweep", console: "Console") -> None:
+    """Run what is not settled under a progress line for all of it."""
+    from hcexp.cli.progress import SweepProgress
+    from hcexp.study import run_points
+    from hcexp.study.workers import Worker
 
-            run_points(source, workers, changed=changed, ended=ended)
-    except BaseException:
-        tracked.close("KILLED")
-        raise
-    return tracked
+    with _exit_on_signals(), SweepProgress(source, console) as progress:
+
+        def changed(running: list[Worker]) -> None:
+            progress.changed(running)
+            for worker in running:
+                tracked.adopt(worker.point.run.identity, worker.point.row.label)
+
+        def ended(worker: Worker, result: dict) -> None:
+            progress.ended(worker, result)
+            tracked.ended(worker.point.run.identity, worker.point.row.label, result)
+
+        run_points(source, workers, changed=changed, ended=ended)
 
 
 @contextmanager

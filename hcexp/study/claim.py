@@ -123,6 +123,9 @@ class Source(Protocol):
     def done(self) -> bool:
         """Whether every point is settled: finished, pruned, or failed for good."""
 
+    def known(self) -> list[tuple[str, str]]:
+        """The identity and the row's label of every run that it knows of."""
+
     def tally(self) -> Tally:
         """For the line that shows the progress."""
 

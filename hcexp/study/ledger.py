@@ -61,6 +61,9 @@ class Ledger:
         tally = self.tally()
         return tally.settled == tally.points
 
+    def known(self) -> list[tuple[str, str]]:
+        return [(identity, point.row.label) for identity, point in self._points.items()]
+
     def tally(self) -> Tally:
         latest = self._latest()
         settled = sum(trial.state.is_finished() and not to_try_again(trial) for trial in latest)

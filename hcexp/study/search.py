@@ -60,6 +60,9 @@ class Search:
         tally = self.tally()
         return tally.settled == tally.points
 
+    def known(self) -> list[tuple[str, str]]:
+        return [(trial.identity, found.label) for found in self.found() for trial in found.trials]
+
     def tally(self) -> Tally:
         return Tally(*map(sum, zip(*(row.tally() for row in self._rows), strict=True)))
 

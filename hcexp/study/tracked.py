@@ -2,14 +2,16 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from hcexp.study.point import Point
+from omegaconf import DictConfig
+
+from hcexp.run import RESULT
 from hcexp.study.sweep import Sweep
-from hcexp.tracking import adopt, close_parent, fail_run, open_parent, open_store, public, store_uri
+from hcexp.tracking import adopt, close_parent, fail_run, open_parent, open_store, public, send_unsent, store_uri
 from hcexp.tracking.store import one_line
 
 
@@ -20,11 +22,14 @@ class TrackedSweep:
     themselves do without.
     """
 
-    def __init__(self, sweep: Sweep, scale: str, points: Sequence[Point]):
-        config = points[0].run.config
+    def __init__(self, sweep: Sweep, scale: str, config: DictConfig, known: Iterable[tuple[str, str]] = ()):
+        """`known`: the runs that there may be already, see `Source.known`. They become children, and the store is told
+        what it missed of those that have ended.
+        """
         self._name = f"{sweep.name}-{scale}"
         self._tags = {"sweep": self._name} | ({"table": str(sweep.table)} if sweep.table else {})
         self._known: set[str] = set()  # identities of the children
+        self._runs = Path(config.paths.runs)
         self._uri: str | None = None
         if "uri" in config.tracking:
             self._uri = store_uri(config.tracking.uri, config.paths.runs)
@@ -32,26 +37,34 @@ class TrackedSweep:
                 open_store(self._uri, config.paths.runs, config.tracking.experiment)
                 about = {"scale": scale, "mlflow.note.content": sweep.title}
                 self._parent = open_parent(self._uri, config.tracking.experiment, self._name, about | self._tags)
-            self.adopt(points)
-            for point in points:
-                if self._uri is not None:
-                    point.run.send_unsent()
+            for identity, label in known:
+                self.adopt(identity, label)
+                folder = self._runs / identity
+                if self._uri is not None and (folder / RESULT).is_file() and (run_id := self._run_id(identity)):
+                    send_unsent(self._uri, run_id, folder)
 
-    def adopt(self, points: Iterable[Point]) -> None:
-        """Make children of the runs that are in the store by now, tagged with their row."""
-        for point in points:
-            if self._uri is None or point.run.identity in self._known or not (run_id := _run_id(point)):
-                continue
-            self._known.add(point.run.identity)
-            with self._guarded():
-                adopt(self._uri, self._parent, run_id, {**self._tags, "row": point.row.label})
+    def adopt(self, identity: str, label: str) -> None:
+        """Make a child of the run with this identity, if it is in the store by now, tagged with its row."""
+        if self._uri is None or identity in self._known or not (run_id := self._run_id(identity)):
+            return
+        self._known.add(identity)
+        with self._guarded():
+            adopt(self._uri, self._parent, run_id, {**self._tags, "row": label})
 
-    def ended(self, point: Point, result: Mapping[str, Any]) -> None:
+    def ended(self, identity: str, label: str, result: Mapping[str, Any]) -> None:
         """Follow a run to its end: one whose process was killed, so that others wrote its result, is FAILED."""
-        self.adopt([point])
-        if self._uri is not None and "log" in result and (run_id := _run_id(point)):
+        self.adopt(identity, label)
+        if self._uri is not None and "log" in result and (run_id := self._run_id(identity)):
             with self._guarded():
                 fail_run(self._uri, run_id, result["error"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """What ends without `close` was stopped by an error, which is a failure, or by Ctrl-C or a signal."""
+        if kind is not None:
+            self.close("FAILED" if issubclass(kind, Exception) else "KILLED")
 
     def close(self, status: str, report: Path | None = None) -> None:
         """End the parent run as FINISHED, FAILED or KILLED, with the files of the report."""
@@ -68,8 +81,7 @@ class TrackedSweep:
             warnings.warn(f"{public(self._uri)}: the sweep is not recorded there ({reason})", stacklevel=4)
             self._uri = None
 
-
-def _run_id(point: Point) -> str:
-    """Of the point's run in MLflow; empty if it is not there."""
-    path = point.run.directory / "tracking.json"
-    return json.loads(path.read_text())["run_id"] if path.is_file() else ""
+    def _run_id(self, identity: str) -> str:
+        """Of the run in MLflow; empty if it is not there."""
+        path = self._runs / identity / "tracking.json"
+        return json.loads(path.read_text())["run_id"] if path.is_file() else ""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 FLUSH_COUNT = 900  # metrics in one call; MLflow takes 1,000
-LONGEST_PAUSE = 300  # seconds between two attempts at a store that is away
+SHORTEST_PAUSE, LONGEST_PAUSE = 1, 300  # seconds between two attempts at a store that is away
 ERROR_TAG, PRUNED_TAG = "error", "pruned"
 
 
@@ -165,7 +165,7 @@ class BufferedMLFlowLogger(MLFlowLogger):
             if not self._failing:
                 self._warn(f"{len(self._outbox)} entries are kept until the MLflow store takes them", error)
             else:
-                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                self._pause = min(max(2 * self._pause, SHORTEST_PAUSE), LONGEST_PAUSE)
             self._failing = True
         self._flushed = time.monotonic()
 

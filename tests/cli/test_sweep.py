@@ -105,6 +105,22 @@ def test_a_run_whose_process_was_killed_is_not_left_running(sweep, tracked, stor
     assert client.get_run(made[0]).info.status == "FAILED"
 
 
+def test_a_report_that_cannot_be_made_does_not_leave_the_sweep_running(sweep, tracked, store_uri, monkeypatch):
+    import hcexp.cli.report
+    import hcexp.study
+
+    def report(*_):
+        raise OSError("no room for the report")
+
+    monkeypatch.setattr(hcexp.study, "run_points", lambda *_, **__: None)
+    monkeypatch.setattr(hcexp.cli.report, "report", report)
+    status, _, err = sweep({"plain": ["residual=pre_norm"]}, *tracked)
+    assert status != 0 and "no room for the report" in err
+    (experiment,) = (e for e in MlflowClient(store_uri).search_experiments() if e.name == "hcexp")
+    (parent,) = MlflowClient(store_uri).search_runs([experiment.experiment_id], "tags.kind = 'sweep'")
+    assert parent.info.status == "FAILED"
+
+
 @pytest.mark.slow
 def test_finished_runs_of_other_code_are_repeated_and_kept(sweep, tmp_path):
     rows = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}

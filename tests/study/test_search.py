@@ -105,6 +105,8 @@ def test_every_row_has_the_same_budget_the_same_first_values_and_its_default_fir
     assert search.done() and search.claim() is None
     tally = search.tally()
     assert (tally.points, tally.settled, tally.running) == (16, 16, 0)
+    known = search.known()
+    assert len({identity for identity, _ in known}) == 16 and [label for _, label in known][7:9] == ["Pre-Norm", "DHC"]
 
 
 def test_rows_take_turns(make):

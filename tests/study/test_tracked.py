@@ -27,15 +27,25 @@ def parent_of(client):
     return parent
 
 
+def follow(sweep, points):
+    known = [(point.run.identity, point.row.label) for point in points]
+    return TrackedSweep(sweep, "tiny", points[0].run.config, known)
+
+
+def adopt(followed, points):
+    for point in points:
+        followed.adopt(point.run.identity, point.row.label)
+
+
 def test_the_runs_of_a_sweep_are_its_children_as_soon_as_they_are_recorded(sweep, minute, tracked, store_uri, tmp_path):
     points = plan(sweep, "tiny", [*minute, *tracked])
     points[0].run.train()  # before there was a sweep
-    followed = TrackedSweep(sweep, "tiny", points)
+    followed = follow(sweep, points)
     client = MlflowClient(store_uri)
     parent = parent_of(client)
     assert set(children(client, store_uri, parent.info.run_id)) == {"plain"}
     points[1].run.train()
-    followed.adopt(points)
+    adopt(followed, points)
     found = children(client, store_uri, parent.info.run_id)
     assert set(found) == {"plain", "DHC×2"}
     tags = found["DHC×2"].data.tags
@@ -61,27 +71,45 @@ def test_a_run_whose_process_was_killed_is_marked_failed(sweep, minute, tracked,
     point.run.train()
     client = MlflowClient(store_uri)
     run_id = point.run.result()["run_id"]
-    followed = TrackedSweep(sweep, "tiny", points[1:])
-    followed.ended(point, {"state": "failed", "error": "loss is nan"})  # it has said so itself
+    followed = follow(sweep, points[1:])
+    said_itself = {"state": "failed", "error": "loss is nan"}
+    followed.ended(point.run.identity, point.row.label, said_itself)
     assert client.get_run(run_id).info.status == "FINISHED"
     client.update_run(run_id, status="RUNNING")
-    followed.ended(point, {"state": "failed", "error": "no output (exit status -9)", "log": []})
+    killed = {"state": "failed", "error": "no output (exit status -9)", "log": []}
+    followed.ended(point.run.identity, point.row.label, killed)
     run = client.get_run(run_id)
     assert run.info.status == "FAILED" and run.data.tags["error"] == "no output (exit status -9)"
     assert run.data.tags["row"] == "plain", "as quick a run as this one is a child too"
 
 
-def test_what_the_store_missed_of_a_finished_run_is_sent(sweep, minute, tracked, store_uri):
+def test_what_the_store_missed_of_a_run_that_has_ended_is_sent(sweep, minute, tracked, store_uri):
     (point, *_) = points = plan(sweep, "tiny", [*minute, *tracked])
-    run_id = point.run.train()["run_id"]
-    unsent = point.run.directory / UNSENT
-    unsent.write_text(json.dumps({"tag": "late", "value": "but there"}) + "\n")
-    TrackedSweep(sweep, "tiny", points)
-    assert MlflowClient(store_uri).get_run(run_id).data.tags["late"] == "but there" and not unsent.exists()
+    result = point.run.train()
+    unsent, of_it = point.run.directory / UNSENT, point.run.directory / "result.json"
+    client = MlflowClient(store_uri)
+    for state in ("finished", "pruned"):
+        of_it.write_text(json.dumps({**result, "state": state}))
+        unsent.write_text(json.dumps({"tag": "late", "value": state}) + "\n")
+        follow(sweep, points)
+        assert client.get_run(result["run_id"]).data.tags["late"] == state and not unsent.exists()
+    of_it.unlink()  # somebody is at it, and will send it
+    unsent.write_text(json.dumps({"tag": "late", "value": "too early"}) + "\n")
+    follow(sweep, points)
+    assert unsent.exists()
+
+
+@pytest.mark.parametrize(
+    ("stop", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")]
+)
+def test_what_stops_a_sweep_ends_its_parent(sweep, minute, tracked, store_uri, stop, status):
+    with pytest.raises(stop), follow(sweep, plan(sweep, "tiny", [*minute, *tracked])):
+        raise stop
+    assert parent_of(MlflowClient(store_uri)).info.status == status
 
 
 def test_where_runs_are_not_tracked_nothing_happens(sweep, minute, tmp_path):
-    followed = TrackedSweep(sweep, "tiny", plan(sweep, "tiny", minute))
+    followed = follow(sweep, plan(sweep, "tiny", minute))
     followed.close("FINISHED", tmp_path)
     assert not (tmp_path / "runs").exists()
 
@@ -89,7 +117,7 @@ def test_where_runs_are_not_tracked_nothing_happens(sweep, minute, tmp_path):
 def test_a_store_that_is_away_is_warned_of_once(sweep, minute, tmp_path):
     points = plan(sweep, "tiny", [*minute, "tracking=mlflow", "tracking.uri=http://me:secret@127.0.0.1:9"])
     with pytest.warns(UserWarning, match="the sweep is not recorded there") as said:
-        followed = TrackedSweep(sweep, "tiny", points)
-        followed.adopt(points)
+        followed = follow(sweep, points)
+        adopt(followed, points)
         followed.close("FINISHED", tmp_path)
     assert len(said) == 1 and "secret" not in str(said[0].message)

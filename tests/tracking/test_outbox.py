@@ -104,6 +104,21 @@ def test_the_pauses_between_attempts_grow(tracked, clock):
     assert max(b - a for a, b in zip(tried, tried[1:], strict=False)) <= 300
 
 
+def test_they_do_so_without_a_pause_between_writes(tracked, clock):
+    logger, store = tracked
+    logger._flush_seconds = logger._pause = 0
+    store.away, before = True, store.attempts
+    with pytest.warns(UserWarning):
+        for step in range(100):
+            clock.now += 0.1
+            logger.log_metrics({"a": 1.0}, step)
+    assert 3 <= store.attempts - before <= 6  # at once, twice, after 1, 2 and 4 seconds
+    store.away = False
+    clock.now += 300
+    logger.log_metrics({"a": 1.0}, 100)
+    assert not len(logger._outbox)
+
+
 @pytest.mark.parametrize("end", ["finalize", "fail", "prune"])
 def test_the_end_of_a_run_comes_right_later(tracked, runs, client, folder, end):
     logger, store = tracked
