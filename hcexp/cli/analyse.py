@@ -111,13 +111,19 @@ def _compare(
 ) -> None:
     """The figures of all of them, in a folder of their own, kept with the first run too."""
     from hcexp.cli.drawn import draw, draw_convergence
+    from hcexp.cli.recorded import is_finished
     from hcexp.cli.together import ratios
 
     groups: dict[str, dict[int, Numbers]] = {}
     for one, label, found in zip(checkpoints, called, numbers, strict=True):
         groups.setdefault(label, {})[one.trained.config.seed] = found
     folder.mkdir(parents=True, exist_ok=True)
-    every, means = ratios({label: {seed: one.curves for seed, one in of.items()} for label, of in groups.items()})
+    curves = {label: {seed: of_one.curves for seed, of_one in of.items()} for label, of in groups.items()}
+    for one, label in zip(checkpoints, called, strict=True):
+        if label == called[0] and not is_finished(one.run):
+            del curves[label][one.trained.config.seed]
+            _say(console, f"no convergence ratio over {one.run}: it is not finished, and has no final loss")
+    every, means = ratios(curves)
     files = [*draw(groups, folder), *draw_convergence(every, means, folder)]
     _record(checkpoints[0], files, f"{checkpoints[0].name}/{_compared(checkpoints)}")
     for one in means:

@@ -85,7 +85,7 @@ def _table(title: str, runs: "Sequence[RunFolder]", values: dict[str, list[Any]]
 
 
 def _metrics(runs: "Sequence[RunFolder]") -> "Table":
-    """Final metrics, and of all but the first run the difference to the first."""
+    """Final metrics, those that were evaluated since too, and of all but the first run the difference to the first."""
     from rich.text import Text
 
     from hcexp.report.numbers import NOTHING, fixed
@@ -93,7 +93,7 @@ def _metrics(runs: "Sequence[RunFolder]") -> "Table":
     table = _headed("final metrics", runs)
     for _ in runs[1:]:
         table.add_column("Δ", justify="right")
-    metrics = [run.result.get("metrics", {}) for run in runs]
+    metrics = [run.metrics for run in runs]
     for name in sorted({name for of in metrics for name in of}):
         found = [of.get(name) for of in metrics]
         size = max((abs(value) for value in found if value is not None), default=0)

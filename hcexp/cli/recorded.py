@@ -41,6 +41,12 @@ def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable
     return points
 
 
+def is_finished(run: Path) -> bool:
+    """Whether the run has come to its end: the last point of its curves is what it ended with."""
+    path = run / RESULT
+    return path.is_file() and json.loads(path.read_text())["state"] == "finished"
+
+
 def store_of(run: Path, config: DictConfig) -> str:
     """The tracking store that the run was recorded in."""
     return store_uri(config.tracking.get("uri"), run.resolve().parent)

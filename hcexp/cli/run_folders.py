@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from hcexp.configuration import shipped
 from hcexp.evaluation import SUITES
+from hcexp.evaluation.kept import final_metrics
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,22 @@ class RunFolder:
         return max([kept, *(step for step, _ in self._newest("train/loss"))])
 
     @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Those that the run ended with, and those that `hcexp evaluate` added."""
+        return final_metrics(self.path, self.result) if self.result else {}
+
+    @cached_property
     def loss(self) -> tuple[str, float] | None:
         """What was measured last, in nats a token: a suite and its mean, or `train` and the loss of training."""
-        metrics = self.result.get("metrics", {})
         for suite in SUITES:
-            if (value := metrics.get(f"{suite}/mean/loss")) is not None:
+            if (value := self.metrics.get(f"{suite}/mean/loss")) is not None:
                 return suite, value
         return next((("train", value) for _, value in self._newest("train/loss")), None)
 
     @cached_property
     def tokens_per_second(self) -> float | None:
-        metrics = self.result.get("metrics", {})
         newest = (value for _, value in self._newest("perf/tokens_per_second"))
-        return metrics.get("perf/tokens_per_second") or next(newest, None)
+        return self.metrics.get("perf/tokens_per_second") or next(newest, None)
 
     def _newest(self, metric: str) -> list[tuple[int, float]]:
         """The last point of a curve in MLflow, if there is one."""

@@ -54,6 +54,22 @@ def evaluations(run: Path) -> list[Evaluation]:
     return [Evaluation(**json.loads(path.read_text())) for path in files]
 
 
+def final_metrics(run: Path, result: Mapping[str, Any]) -> dict[str, float]:
+    """What a run, by its folder and result, ended with, and what its last checkpoint was measured on since.
+
+    Of a suite, or of the downstream tasks, the newest measurement takes the place of all that there was before, so that
+    a mean never has sets or tasks of two measurements. What was measured under other conditions than the run's own,
+    such as a quick look at a few documents, is left out.
+    """
+    metrics = dict(result.get("metrics", {}))
+    for evaluation in evaluations(run):
+        own = conditions(result["config"], evaluation.name)
+        if (evaluation.step, evaluation.conditions) == (result.get("steps"), own):
+            before = {name: v for name, v in metrics.items() if not name.startswith(f"{evaluation.name}/")}
+            metrics = before | evaluation.metrics
+    return metrics
+
+
 class Kept:
     """What was measured of one checkpoint: `evaluations/parts/<fingerprint>.json` in the run's folder for a set or
     task, and `evaluations/<benchmark>-<fingerprint>.json` for a benchmark as a whole, each written at once or not at

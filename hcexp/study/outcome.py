@@ -5,7 +5,7 @@ from typing import Any
 
 from hcexp.callbacks.curves import average_name
 from hcexp.evaluation import SUITES
-from hcexp.evaluation.kept import conditions, evaluations
+from hcexp.evaluation.kept import evaluations, final_metrics
 from hcexp.study.point import Point
 from hcexp.study.sweep import Outcome
 from hcexp.tracking import history, store_uri
@@ -14,13 +14,13 @@ from hcexp.tracking import history, store_uri
 def outcome(point: Point) -> Outcome:
     """What the point's run left, with its curves if it was tracked.
 
-    The metrics are those that it finished with and those that `hcexp evaluate` added (see `_metrics`).
+    The metrics are those that it finished with and those that `hcexp evaluate` added (see `final_metrics`).
     """
     result = point.run.result()
     finished = result["state"] == "finished"
     config = point.run.config
     uri = store_uri(config.tracking.get("uri"), config.paths.runs)
-    metrics = _metrics(point, result) if finished else {}
+    metrics = final_metrics(point.run.directory, result) if finished else {}
     drawn = _drawn(point, result, metrics) if finished else []
     return Outcome(
         label=point.row.label,
@@ -33,22 +33,6 @@ def outcome(point: Point) -> Outcome:
         result=result,
         curve={name: history(uri, result["run_id"], name) for name in drawn},
     )
-
-
-def _metrics(point: Point, result: dict[str, Any]) -> dict[str, float]:
-    """What the run finished with, and what its last checkpoint was measured on since.
-
-    Of a suite, or of the downstream tasks, the newest measurement takes the place of all that there was before, so that
-    a mean never has sets or tasks of two measurements. What was measured under other conditions than the run's own,
-    such as a quick look at a few documents, is left out.
-    """
-    metrics = dict(result["metrics"])
-    for evaluation in evaluations(point.run.directory):
-        own = conditions(result["config"], evaluation.name)
-        if (evaluation.step, evaluation.conditions) == (result["steps"], own):
-            before = {name: v for name, v in metrics.items() if not name.startswith(f"{evaluation.name}/")}
-            metrics = before | evaluation.metrics
-    return metrics
 
 
 def _drawn(point: Point, result: dict[str, Any], metrics: Iterable[str]) -> list[str]:

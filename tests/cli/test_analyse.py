@@ -171,6 +171,16 @@ def test_the_baseline_can_be_any_of_them(trained, analyse, tracked):
 
 
 @pytest.mark.slow
+def test_a_baseline_that_is_not_finished_has_no_final_loss_to_reach(trained, analyse, tracked):
+    one, other, more = (trained(*tracked, *knobs) for knobs in ([], ["residual=dhc"], ["residual=dhc", "seed=1"]))
+    result = json.loads((one / "result.json").read_text())
+    (one / "result.json").write_text(json.dumps({**result, "state": "failed"}))
+    out = analyse(one, other, more)
+    assert f"no convergence ratio over {one}: it is not finished" in out and "convergence ratio of" not in out
+    assert "convergence ratio of pre_norm" in analyse(other, one), "a variant may have reached it before it failed"
+
+
+@pytest.mark.slow
 def test_a_tracked_run_has_its_curves_and_keeps_the_files(trained, analyse, tracked, store_uri):
     from mlflow import MlflowClient
 

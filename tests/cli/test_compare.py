@@ -1,4 +1,8 @@
+import json
+
 import pytest
+
+from hcexp.evaluation.kept import Evaluation, conditions
 
 
 @pytest.fixture
@@ -33,6 +37,20 @@ def test_final_metrics_stand_beside_each_other_with_their_difference(make_run, c
     shown = [float(cell.replace("−", "-")) for cell in cells(out, "local/mean/loss")]
     assert shown == pytest.approx(expected, abs=5e-5)
     assert "The seeds differ" in out
+
+
+def test_what_was_evaluated_since_is_among_them(make_run, compare):
+    one, other = make_run(), make_run("seed=1")
+    for run, accuracy in ((one, 0.25), (other, 0.5)):
+        result = run.train()
+        own = conditions(result["config"], "downstream")
+        for step, score in ((result["steps"], accuracy), (1, 0.9)):  # the later one is of an early checkpoint
+            folder = run.directory / "evaluations"
+            folder.mkdir(exist_ok=True)
+            evaluation = Evaluation("downstream", step, own, {"downstream/mean/accuracy": score})
+            (folder / f"downstream-{step}.json").write_text(json.dumps(evaluation._asdict()))
+    _, out, _ = compare(one.identity, other.identity)
+    assert cells(out, "downstream/mean/accuracy") == ["0.2500", "0.5000", "+0.2500"]
 
 
 def test_a_run_that_is_not_finished_is_named(make_run, compare, interrupt):
