@@ -132,7 +132,14 @@ class LanguageModel(nn.Module):
 
         The weights of a block are put together while it works; those outside of blocks, of the residual stream among
         them, stay together from the forward pass to the end of the backward pass.
+
+        Raises ValueError for a parameter without an axis.
         """
+        if without := [name for name, parameter in self.named_parameters() if not parameter.dim()]:
+            raise ValueError(
+                f"trainer=fsdp: the parameter {without[0]} is a single number and has no axis to be cut along: "
+                "let its mode make it a vector of one, or use trainer=ddp"
+            )
         for module in (*self.blocks, self):
             fully_shard(module, mesh=mesh)
 

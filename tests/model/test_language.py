@@ -231,3 +231,10 @@ def test_a_parameter_that_a_mode_leaves_unset_is_named(small):
 
     with pytest.raises(ValueError, match="^Forgetful: reset_parameters leaves stream.alpha unset$"):
         small(Forgetful)
+
+
+def test_a_parameter_that_cannot_be_sharded_is_named(small):
+    model = small()
+    model.stream.gate = nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(ValueError, match="trainer=fsdp: the parameter stream.gate is a single number"):
+        model.shard(None)
