@@ -27,6 +27,7 @@ from hcexp.tracking import open_store
 # What Hydra would log and lay down beside the runs is in the runs' own folders.
 SILENT = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null", "hydra.sweep.subdir=.")
 ENDED = ("finished", "pruned")
+FAILED = "failed"  # in Hydra's folder: says that a run has, in whatever process, with whatever values a sweeper drew
 
 
 def multirun(overrides: Sequence[str]) -> int:
@@ -44,11 +45,13 @@ def multirun(overrides: Sequence[str]) -> int:
         open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
     with _working_folder(Path(config.paths.runs)) as folder:
         try:
-            hydra.multirun("train", train, [*SILENT, folder, *overrides], with_log_configuration=False)
+            place = "hydra.sweep.dir='{}'".format(str(folder).replace("'", r"\'"))
+            hydra.multirun("train", train, [*SILENT, place, *overrides], with_log_configuration=False)
         except SIGTERMException:  # an exit of status 0
             print("hcexp: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
             return 128 + signal.SIGTERM
-    return 0 if all(run.result()["state"] in ENDED for run in runs) else 1
+        failed = (folder / FAILED).exists()
+    return 0 if not failed and all(run.result()["state"] in ENDED for run in runs) else 1
 
 
 def train(_: DictConfig) -> float:
@@ -68,6 +71,7 @@ def train(_: DictConfig) -> float:
         if line is None or os.environ.get("HCEXP_TRACEBACK"):
             traceback.print_exc()
         print(f"hcexp: failed: {said}: {line or error}", file=sys.stderr, flush=True)
+        (Path(hydra.sweep.dir) / FAILED).touch()
         return nan
     names = ("train/loss", f"{run.suite.name}/mean/loss")
     losses = [f"{name} {result['metrics'][name]:.4f}" for name in names if name in result["metrics"]]
@@ -93,18 +97,18 @@ def _planned(overrides: list[str]) -> Run:
 
 
 @contextmanager
-def _working_folder(runs: Path) -> Iterator[str]:
-    """The override that gives Hydra a folder among the runs; what a launcher leaves there stays, and nothing else.
+def _working_folder(runs: Path) -> Iterator[Path]:
+    """A folder for Hydra among the runs; what a launcher leaves there stays, and nothing else.
 
     Nobody else may read it: Hydra writes the whole configuration there, a tracking server's password with it.
     """
     folder = runs.absolute() / f".multirun-{os.getpid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    quoted = str(folder).replace("'", r"\'")
     try:
-        yield f"hydra.sweep.dir='{quoted}'"
+        yield folder
     finally:
-        (folder / "multirun.yaml").unlink(missing_ok=True)
+        for name in ("multirun.yaml", FAILED):
+            (folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # what a launcher of a cluster keeps there
             folder.rmdir()
             runs.rmdir()

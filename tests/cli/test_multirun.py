@@ -4,6 +4,7 @@ import shlex
 import signal
 
 import pytest
+from hydra.core.plugins import Plugins
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from hcexp.cli import multirun
@@ -105,6 +106,23 @@ def test_a_signal_ends_the_whole_grid(hcexp, minute, tmp_path, monkeypatch, erro
     assert (status, len(begun)) == (ended, 1)
     assert err.endswith("hcexp: stopped; the same command goes on from the last checkpoint\n")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("high", "expected"), [("1e30", 1), ("1e-2", 0)])
+def test_a_run_that_fails_is_told_of_whoever_drew_its_values(hcexp, minute, tmp_path, monkeypatch, high, expected):
+    instantiate = Plugins.instantiate_sweeper
+
+    def drawing(self, **given):
+        """A sweeper that knows intervals: it draws their two ends."""
+        sweeper = instantiate(self, **given)
+        sweep = sweeper.sweep
+        sweeper.sweep = lambda arguments: sweep([argument.replace("interval(", "choice(") for argument in arguments])
+        return sweeper
+
+    monkeypatch.setattr(Plugins, "instantiate_sweeper", drawing)
+    status, out, err = hcexp("train", "-m", *minute, f"optimizer.lr=interval(1e-3,{high})")
+    assert (status, out.count("train/loss"), err.count("hcexp: failed: ")) == (expected, 2 - expected, expected)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == set(results(tmp_path))
 
 
 @pytest.mark.parametrize("option", [["--config"], ["--resume", "runs/0123456789abcdef"]])
