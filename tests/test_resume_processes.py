@@ -201,7 +201,8 @@ def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, server, tmp_path
 
     recorded = MlflowClient(server.uri).get_run(run[2]["run_id"])
     assert recorded.info.status == "FINISHED" and "error" not in recorded.data.tags
-    assert recorded.data.metrics == pytest.approx(run[2]["metrics"])
+    final = run[2]["metrics"]  # beside curves of what is no final metric, such as gradient norms
+    assert {name: recorded.data.metrics[name] for name in final} == pytest.approx(final)
 
 
 SMALL_DISK = """
