@@ -43,6 +43,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         defaults = hydra_compose("train", chosen)
     for override in parsed:
         _check_kind(config, defaults, override.key_or_group)
+        _as_float(config, defaults, override.key_or_group)
     choices = {k: v for k, v in config.hydra.runtime.choices.items() if not k.startswith("hydra/")}
     with open_dict(config):
         del config["hydra"]
@@ -65,6 +66,14 @@ def _check_kind(config: DictConfig, defaults: DictConfig, knob: str) -> None:
     if type(value) is not type(default) and (type(value), type(default)) != (int, float):
         given = "null" if value is None else value
         raise ValueError(f"{knob}={given} is not allowed: it must be {kinds[type(default)]}, such as {default}")
+
+
+def _as_float(config: DictConfig, defaults: DictConfig, knob: str) -> None:
+    """`0` is `0.0` where the default is: one configuration has one name, however its numbers are written."""
+    default = OmegaConf.select(defaults, knob, throw_on_missing=False)
+    value = OmegaConf.select(config, knob, throw_on_missing=False)
+    if type(default) is float and type(value) is int:
+        OmegaConf.update(config, knob, float(value))
 
 
 def shareable(overrides: Sequence[str]) -> list[str]:

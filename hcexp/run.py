@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from hcexp.attempts import ATTEMPTS, attempts
 from hcexp.callbacks import at_step, to_go_on_from
 from hcexp.configuration import shareable
+from hcexp.data.loader import require_even
 from hcexp.export import OlmoWeights
 from hcexp.identity import differences, effective, hashed, listed, load_config
 from hcexp.tracking import labels, public, record, send_unsent, store_uri, telling
@@ -87,7 +88,11 @@ class Run:
             return {"identity": self.identity, "state": "missing", "error": None, "metrics": {}}
 
     def prepare(self) -> None:
-        """Tokenise the training text and the validation sets, unless the cache has them, and find the tasks."""
+        """Tokenise the training text and the validation sets, unless the cache has them, and find the tasks.
+
+        Raises ValueError, before anything else, for a trainer that the steps or the batch do not fit.
+        """
+        self._require_trainer()
         self.downstream.prepare(self.data.tokenizer, self.data.sequence_length)
         self.data.prepare_data()
         self.data.setup()
@@ -95,6 +100,16 @@ class Run:
             self.data.tokenizer, self.config.paths.cache, self.data.sequence_length, verify=self.data.verify
         )
         self.data.validation = self._validation
+
+    def _require_trainer(self) -> None:
+        config = self.config
+        if config.trainer.max_steps != config.steps:
+            raise ValueError(
+                f"trainer.max_steps={config.trainer.max_steps} is not steps={config.steps}: set steps alone"
+            )
+        # One that only says how many processes there are going to be.
+        trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False)
+        require_even(config.data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
 
     def _validation(self, rank: int, world_size: int) -> list:
         """The loaders of the validation sets, then those of the tasks: as the objective expects them."""

@@ -1,6 +1,7 @@
 """Every choice of `conf/` composes and builds."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from hcexp.configuration import compose, shipped
 from hcexp.run import build_model
@@ -43,6 +44,12 @@ def test_every_mode_builds_at_every_scale_without_memory(scale):
 def test_what_is_given_wins_over_the_scale_wherever_it_stands():
     first, last = compose(["optimizer.lr=0.5", "scale=20m"]), compose(["scale=20m", "optimizer.lr=0.5"])
     assert first == last and first.optimizer.lr == 0.5 and first.model.d == 256
+
+
+@pytest.mark.parametrize("knob", ["objective.z_loss", "optimizer.weight_decay", "trainer.gradient_clip_val"])
+def test_a_number_is_the_same_however_it_is_written(knob):
+    written = [compose([f"{knob}={value}"]) for value in ("2", "2.0", "2e0")]
+    assert {repr(OmegaConf.select(config, knob)) for config in written} == {"2.0"}
 
 
 def test_paths_expand_the_home_folder(monkeypatch, tmp_path):

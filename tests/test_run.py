@@ -98,6 +98,25 @@ def test_the_result_file_is_written_last(make_run, monkeypatch):
     assert "result.json" not in seen["result.json"]
 
 
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        (["trainer.max_steps=10"], "^trainer.max_steps=10 is not steps=6: set steps alone$"),
+        (
+            ["trainer.accumulate_grad_batches=4"],
+            "data.batch_size=2 cannot be cut evenly .* of 4 micro-batches",
+        ),
+        (["trainer=ddp", "trainer.devices=3", "trainer.accelerator=cpu"], "cannot be cut evenly over 3 processes"),
+    ],
+)
+def test_what_the_trainer_cannot_do_is_refused_before_anything_is_prepared(make_run, monkeypatch, knobs, said):
+    run = make_run(*knobs)
+    monkeypatch.setattr(run.data, "prepare_data", None)
+    with pytest.raises(ValueError, match=said):
+        run.train()
+    assert not run.directory.exists()
+
+
 # Going on
 
 

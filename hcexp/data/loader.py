@@ -15,6 +15,18 @@ from hcexp.data.shards import TokenStore
 Batch = tuple[Tensor, Tensor]  # inputs and targets, int64, each (batch, seq)
 
 
+def require_even(batch_size: int, world_size: int, accumulate: int) -> None:
+    """Raise ValueError if a batch cannot be cut into equal micro-batches, `accumulate` of each process."""
+    if accumulate < 1:
+        raise ValueError(f"trainer.accumulate_grad_batches={accumulate}: allowed is at least 1")
+    if batch_size % (parts := world_size * accumulate):
+        raise ValueError(
+            f"data.batch_size={batch_size} cannot be cut evenly over {world_size} processes "
+            f"(trainer.devices × trainer.num_nodes) of {accumulate} micro-batches "
+            f"(trainer.accumulate_grad_batches): allowed are multiples of {parts}"
+        )
+
+
 @dataclass(frozen=True)
 class MicroBatches(Dataset):
     """Micro-batch `i` of one process: rows of the global batch of step `i // accumulate`.
@@ -31,15 +43,7 @@ class MicroBatches(Dataset):
     world_size: int = 1
 
     def __post_init__(self):
-        if self.accumulate < 1:
-            raise ValueError(f"trainer.accumulate_grad_batches={self.accumulate}: allowed is at least 1")
-        parts = self.world_size * self.accumulate
-        if self.batch_size % parts:
-            raise ValueError(
-                f"data.batch_size={self.batch_size} cannot be cut evenly over {self.world_size} processes "
-                f"(trainer.devices × trainer.num_nodes) of {self.accumulate} micro-batches "
-                f"(trainer.accumulate_grad_batches): allowed are multiples of {parts}"
-            )
+        require_even(self.batch_size, self.world_size, self.accumulate)
 
     @property
     def sequences(self) -> int:
