@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from hcexp.whole_file import PARTIAL
 
 NAME = re.compile(r"step=(\d+)\.ckpt")
+LAST = "meta.pt"  # of a checkpoint in shards, the file that Lightning writes last
 
 
 def by_step(folder: Path) -> list[tuple[int, Path]]:
@@ -26,7 +27,7 @@ def at_step(folder: Path, step: int) -> Path | None:
 
 def latest(folder: str | Path) -> Path | None:
     """The checkpoint of the highest step in `folder` that is whole, or None; a damaged one is passed over."""
-    return next((path for _, path in reversed(by_step(Path(folder))) if not _damage(path)), None)
+    return next((path for _, path in reversed(by_step(Path(folder))) if not damage(path)), None)
 
 
 def to_go_on_from(folder: str | Path) -> Path | None:
@@ -36,7 +37,7 @@ def to_go_on_from(folder: str | Path) -> Path | None:
     """
     damaged = []
     for _, path in reversed(by_step(Path(folder))):
-        if what := _damage(path):
+        if what := damage(path):
             damaged.append(f"{path.name} {what}")
             continue
         if damaged:
@@ -58,12 +59,12 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, of which every byte is read, but of shards; None if nothing is."""
-    if path.is_dir():  # sharded: Lightning writes this file last
-        path /= "meta.pt"
-        if not path.is_file():
-            return "is not complete"
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint; None if nothing is. Every byte is read, but of shards their sizes."""
+    if path.is_dir():
+        if what := _damage_of_shards(path):
+            return what
+        path /= LAST
     if not path.stat().st_size:
         return "is empty"
     try:
@@ -75,3 +76,20 @@ def _damage(path: Path) -> str | None:
     except Exception as error:  # zipfile and torch raise whatever comes of a directory that is wrong
         return f"cannot be read ({type(error).__name__})"
     return f"does not have the checksum of its {broken}" if broken else None
+
+
+def _damage_of_shards(folder: Path) -> str | None:
+    """Whether a folder lacks a file of a checkpoint in shards, or a part of one."""
+    from torch.distributed.checkpoint import FileSystemReader  # takes a while, and few runs have shards
+
+    if not (folder / LAST).is_file() or not (folder / ".metadata").is_file():
+        return "is not complete"
+    try:
+        tensors = FileSystemReader(folder).read_metadata().storage_data.values()
+    except Exception as error:  # pickle raises whatever comes of bytes that are wrong
+        return f"cannot be read ({type(error).__name__})"
+    for tensor in tensors:
+        shard = folder / tensor.relative_path
+        if not shard.is_file() or shard.stat().st_size < tensor.offset + tensor.length:
+            return f"is cut off in {shard.name}"
+    return None

@@ -1,5 +1,6 @@
 """Fully sharded data parallelism as Lightning's Trainer takes it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 from torch.optim import Optimizer
 
 from hcexp.model.sharding import gathered, part
+from hcexp.whole_file import PARTIAL
 
 
 class FullySharded(ModelParallelStrategy):
@@ -46,6 +48,21 @@ class FullySharded(ModelParallelStrategy):
 
         state = apply_to_collection(optimizer.state_dict(), Tensor, kept)
         return state if self.is_global_zero else {}
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; a folder of shards gets its name when every process has written its part."""
+        if not self._save_distributed_checkpoint:
+            super().save_checkpoint(checkpoint, filepath, storage_options)
+            return
+        path = Path(self.broadcast(filepath))
+        partial = path.with_name(f"{path.name}{PARTIAL}")
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        self.barrier()
+        if self.is_global_zero:
+            if path.is_dir():  # a damaged one of the same step, before which the run has begun again
+                shutil.rmtree(path)
+            partial.rename(path)
+        self.barrier()
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Weights and optimizer states of a checkpoint to where they belong; returns the rest of it."""

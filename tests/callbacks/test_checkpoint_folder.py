@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.distributed import checkpoint as distributed
 
 from hcexp.callbacks import latest, to_go_on_from
 
@@ -38,10 +39,38 @@ def unfinish(path):
     (path / "shard.distcp").touch()
 
 
-def cut_the_last_of_shards(path):
-    unfinish(path)
+def shards(path):
+    path.unlink()
+    state = {"state_dict": {"weight": torch.arange(1000.0), "bias": torch.ones(3)}}
+    distributed.save(state, checkpoint_id=path, no_dist=True)
     torch.save({"callbacks": {}}, path / "meta.pt")
+
+
+def cut_the_last_of_shards(path):
+    shards(path)
     cut(path / "meta.pt")
+
+
+def cut_a_shard(path):
+    shards(path)
+    (shard,) = path.glob("*.distcp")
+    cut(shard)
+
+
+def lose_a_shard(path):
+    shards(path)
+    (shard,) = path.glob("*.distcp")
+    shard.unlink()
+
+
+def lose_what_shards_hold(path):
+    shards(path)
+    (path / ".metadata").unlink()
+
+
+def cut_what_shards_hold(path):
+    shards(path)
+    cut(path / ".metadata")
 
 
 def other(path):
@@ -53,6 +82,11 @@ def test_the_newest_goes_by_step(folder):
     assert latest(folder / "missing") is None and to_go_on_from(folder / "missing") is None
 
 
+def test_shards_that_are_all_there_are_taken(folder):
+    shards(folder / "step=1000000.ckpt")
+    assert latest(folder).name == to_go_on_from(folder).name == "step=1000000.ckpt"
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -62,6 +96,10 @@ def test_the_newest_goes_by_step(folder):
         (flip, "does not have the checksum of its .*data"),
         (unfinish, "is not complete"),
         (cut_the_last_of_shards, "is cut off"),
+        (cut_a_shard, "is cut off in __0_0.distcp"),
+        (lose_a_shard, "is cut off in __0_0.distcp"),
+        (lose_what_shards_hold, "is not complete"),
+        (cut_what_shards_hold, r"cannot be read \(UnpicklingError\)"),
         (other, r"cannot be read \(UnpicklingError\)"),
     ],
 )
