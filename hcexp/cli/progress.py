@@ -1,6 +1,7 @@
 """What a person sees of a sweep: a bar over all runs, with a line for each at work, and a line whenever one ends."""
 
 import time
+from datetime import timedelta
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,6 +13,7 @@ from hcexp.study.claim import ATTEMPTS
 from hcexp.study.workers import Worker
 
 PACE_SECONDS = 600  # the time left goes by the pace of the last ten minutes
+LINE_SECONDS = 60  # between two lines where there is no terminal
 
 
 class SweepProgress:
@@ -36,6 +38,7 @@ class SweepProgress:
         )
         self._task = self._progress.add_task("", total=self._runs, elsewhere="")
         self._live = Live(console=console, get_renderable=self._view, transient=True)
+        self._said = time.monotonic()
 
     def _view(self) -> Group:
         return Group(self._progress, *(Text(line, no_wrap=True, overflow="ellipsis") for line in self._running))
@@ -53,7 +56,7 @@ class SweepProgress:
         tally = self._source.tally()
         elsewhere = max(0, tally.running - len(running))
         if elsewhere and not running and not self._waiting:
-            self._say(f"nothing is left to start; waiting for {_runs(elsewhere)} elsewhere")
+            self.say(f"nothing is left to start; waiting for {_runs(elsewhere)} elsewhere")
         self._waiting = bool(elsewhere) and not running
         at = [(worker.point.name, *worker.progress()) for worker in running]
         self._running = [f"  {name}: {share:.0%}  {status}" for name, share, status in at]
@@ -62,6 +65,14 @@ class SweepProgress:
             completed=tally.settled - self._before + sum(share for _, share, _ in at),
             elsewhere=f"{elsewhere} elsewhere" if elsewhere else "",
         )
+        if not self._console.is_terminal and time.monotonic() - self._said >= LINE_SECONDS:
+            self._line()
+
+    def _line(self) -> None:
+        """Where there is no bar: how far the sweep is, as a line in a log."""
+        (task,) = self._progress.tasks
+        left = "" if task.time_remaining is None else f", {timedelta(seconds=round(task.time_remaining))} left"
+        self.say("; ".join([f"{task.percentage:.0f} % of {_runs(self._runs)}{left}", *map(str.strip, self._running)]))
 
     def ended(self, worker: Worker, result: dict) -> None:
         """Print how a run ended."""
@@ -72,9 +83,11 @@ class SweepProgress:
         else:
             how += f"  train loss {result['metrics'].get('train/loss', float('nan')):.3f}"
         done = self._source.tally().settled - self._before
-        self._say(f"[{done}/{self._runs}] {worker.point.name}: {how}")
+        self.say(f"[{done}/{self._runs}] {worker.point.name}: {how}")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self._said = time.monotonic()
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -9,21 +9,26 @@ The same sweep may run in several terminals at once: every run is made once, and
 example:
   hcexp sweep                                   quick: Table 1's rows at scale=tiny
   hcexp sweep table2 --seeds 3 --workers 2
-  hcexp sweep --join table2 --seeds 3           two more workers, from another terminal
+  hcexp sweep --join runs                       more workers for the sweep that is at work on runs/
+  hcexp sweep --join table2 --seeds 3           the same, and it need not be at work any more
   hcexp sweep table1 --scale 60m --workers 1 trainer.devices=8 trainer.strategy=ddp trainer.accumulate_grad_batches=2
 """
 
+import os
+import shlex
 import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcexp.cli.arguments import add_sweep, parse, parser, whole
 from hcexp.cli.quiet import quiet
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from rich.console import Console
 
     from hcexp.study import Source
@@ -36,14 +41,19 @@ def main(arguments: Sequence[str]) -> int:
     add_sweep(options)
     options.add_argument("--workers", type=whole, help="runs at a time (default: one a GPU, or one a core without)")
     options.add_argument(
-        "--join", action="store_true", help="help with a sweep that runs elsewhere, as it stands there"
+        "--join",
+        action="store_true",
+        help="help with a sweep that runs elsewhere, as it stands there: SWEEP is its name, or the folder of its runs",
     )
     options.add_argument("--rerun-stale", action="store_true", help="repeat finished runs that other code has made")
     chosen = parse(options, arguments, words=["sweep"])
+    if chosen.join:
+        chosen = parse(options, _joined(chosen, arguments), words=["sweep"])
     quiet()
     from rich.console import Console
 
     from hcexp.cli.report import planned, report
+    from hcexp.study.announced import announced
     from hcexp.study.tracked import TrackedSweep
     from hcexp.study.workers import LOG
 
@@ -55,9 +65,11 @@ def main(arguments: Sequence[str]) -> int:
         _set_aside(points, console)
     source = _source(sweep, points, chosen)
     workers = _prepare(source, sweep, points, chosen, console)
-    with TrackedSweep(sweep, chosen.scale, points[0].run.config, source.known()) as tracked:
+    config = points[0].run.config
+    with TrackedSweep(sweep, chosen.scale, config, source.known()) as tracked:
         if workers:
-            _run(source, workers, tracked, console)
+            with announced(Path(config.paths.runs), _arguments(sweep, chosen)):
+                _run(source, workers, config, tracked, console)
         folder = report(sweep, points, chosen, console)
         failed = source.failed()
         tracked.close("FAILED" if failed else "FINISHED", folder)
@@ -110,11 +122,43 @@ def _prepare(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, 
     return workers
 
 
-def _run(source: "Source", workers: int, tracked: "TrackedSweep", console: "Console") -> None:
+def _arguments(sweep: "Sweep", chosen: Namespace) -> list[str]:
+    """Those with which another process would run the same points; a password of the tracking server is none."""
+    from hcexp.configuration import shareable
+
+    seeds = ",".join(map(str, sweep.seeds)) + ","
+    return [chosen.sweep or "quick", "--scale", chosen.scale, "--seeds", seeds, *shareable(chosen.overrides)]
+
+
+def _joined(chosen: Namespace, arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments; if they name a store, those of the sweep at work on it, in whose folder this process goes on."""
+    from hcexp.study.announced import at_work, is_store
+
+    if not is_store(chosen.sweep):
+        return arguments
+    store = Path(chosen.sweep)
+    options = [word for word in arguments if word.startswith(("--scale", "--seeds"))]
+    overrides = [word for word in chosen.overrides if not word.lstrip("+").startswith("tracking.")]
+    if own := [*options, *overrides]:
+        raise ValueError(f"--join {store} takes the sweep that is at work there as it is: leave {own[0]} out")
+    found = at_work(store)
+    if not found:
+        raise ValueError(f"--join {store}: no sweep is at work there: begin one, or name the sweep that is meant")
+    if len(found) > 1:
+        commands = "; ".join(shlex.join(["hcexp", "sweep", "--join", *command.arguments]) for command in found)
+        raise ValueError(f"--join {store}: {len(found)} sweeps are at work there, name one of them: {commands}")
+    os.chdir(found[0].folder)
+    workers = ["--workers", str(chosen.workers)] if chosen.workers else []
+    return [*found[0].arguments, "--join", *workers, *chosen.overrides]
+
+
+def _run(source: "Source", workers: int, config: "DictConfig", tracked: "TrackedSweep", console: "Console") -> None:
     """Run what is not settled under a progress line for all of it."""
     from hcexp.cli.progress import SweepProgress
     from hcexp.study import run_points
+    from hcexp.study.patient import Patient
     from hcexp.study.workers import Worker
+    from hcexp.tracking import store_uri
 
     with _exit_on_signals(), SweepProgress(source, console) as progress:
 
@@ -127,6 +171,8 @@ def _run(source: "Source", workers: int, tracked: "TrackedSweep", console: "Cons
             progress.ended(worker, result)
             tracked.ended(worker.point.run.identity, worker.point.row.label, result)
 
+        if "uri" in config.tracking:
+            source = Patient(source, store_uri(config.tracking.uri, config.paths.runs), progress.say)
         run_points(source, workers, changed=changed, ended=ended)
 
 

@@ -52,6 +52,21 @@ def test_who_waits_for_others_says_so_once(shown):
     assert shown.lines() == ["nothing is left to start; waiting for 1 run elsewhere"]
 
 
+def test_without_a_terminal_a_minute_is_a_line(shown, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("hcexp.cli.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    shown.progress._progress.get_time = lambda: clock[0]
+    shown.progress._said = clock[0]
+    shown.source.now = Tally(5, 3, 2)
+    for second in range(121):
+        clock[0] = 1000 + second
+        shown.progress.changed([worker(share=second / 240)])
+    first, last = shown.lines()
+    # A run in four minutes, one of three was done before: at half of the second, six of its minutes are left.
+    assert first.startswith("42 % of 3 runs, ") and first.endswith("left; plain, seed 0: 25%  loss 4.2")
+    assert last == "50 % of 3 runs, 0:06:00 left; plain, seed 0: 50%  loss 4.2"
+
+
 def test_every_end_is_a_line(shown):
     shown.source.now = Tally(5, 3, 0)
     shown.progress.ended(worker(), {"state": "finished", "error": None, "metrics": {"train/loss": 4.2119}})
