@@ -178,7 +178,8 @@ def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, server, tmp_path
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     tracked = ["tracking=mlflow", f"tracking.uri={server.uri}", "tracking.flush_seconds=0"]
     calm, lost = overrides("calm", *tracked), overrides("lost", *tracked)
-    assert train(calm).returncode == 0
+    done = train(calm)
+    assert done.returncode == 0 and server.uri not in done.stdout + done.stderr
 
     log = tmp_path / "log.txt"
     with log.open("w") as out:

@@ -1,6 +1,7 @@
 """Silence for what libraries say to every run and no reader can use; their warnings and errors stay."""
 
 import logging
+import os
 import warnings
 
 HARMLESS = (
@@ -17,3 +18,5 @@ def quiet() -> None:
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message)
     logging.disable(logging.INFO)
+    # MLflow prints a server's address when a run ends: a password too, if it is in there.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
