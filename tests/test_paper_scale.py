@@ -8,6 +8,7 @@ from hcexp.cost import count_parameters
 from hcexp.paper import printed, table
 from hcexp.run import build_model
 from hcexp.study import load_sweep
+from tests.test_readme_scale import TRAINED, sequences_at_a_time
 
 SWEEPS = {number: load_sweep(f"table{number}", shipped("sweeps")) for number in range(1, 6)}
 SCALE = {number: "7b" if number == 5 else "1b" for number in SWEEPS}
@@ -52,6 +53,15 @@ def test_a_row_builds_at_the_papers_size_in_shards(scale, overrides):
     assert (
         strategy._target_ == "hcexp.optim.FullySharded" and instantiate(strategy).__class__.__name__ == "FullySharded"
     )
+
+
+@pytest.mark.parametrize(
+    ("scale", "overrides"), ROWS, ids=lambda value: value if isinstance(value, str) else ",".join(value)
+)
+def test_a_row_can_run_as_the_readme_says(scale, overrides):
+    config = compose([*TRAINED[scale], *overrides])
+    build_model(config)
+    assert sequences_at_a_time(config) == {"1b": 8, "7b": 4}[scale]
 
 
 def test_every_dense_row_of_table_7_is_among_them():

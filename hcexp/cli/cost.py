@@ -7,7 +7,8 @@ measure=true times training steps on this machine, all modes in turn round by ro
 step is that of one micro-batch: data.batch_size is cut by trainer.accumulate_grad_batches and trainer.devices.
 
 --gpu says what the run takes on a cluster: memory of each GPU, the largest micro-batch that fits, days for all of its
-tokens. GPUs: a100-40, a100-80, h100, h200, b200, rtx4090, or memory, peak and bandwidth of another.
+tokens. There are --count of them, or trainer.devices × trainer.num_nodes. GPUs: a100-40, a100-80, h100, h200, b200,
+rtx4090, or memory, peak and bandwidth of another.
 
 example:
   hcexp cost model=1b data.sequence_length=2048
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--rounds", type=whole, default=15, help="steps of each mode to measure (default: 15)")
     options.add_argument("--csv", metavar="FILE", help="write the numbers there too, unrounded")
     options.add_argument("--gpu", help="what the run takes on such GPUs: h200, or 96GB,400TFLOP/s,3.2TB/s")
-    options.add_argument("--count", type=whole, help="how many of them, over all nodes (default: 1)")
+    options.add_argument("--count", type=whole, help="how many, over all nodes (default: as the run names, or 1)")
     options.add_argument(
         "--utilisation", type=float, help=f"share of their peak that training reaches (default: {UTILISATION})"
     )
@@ -80,9 +81,9 @@ def _cost(chosen: Namespace, measure: bool, arguments: Sequence[str]) -> None:
     from hcexp.report.predicted import predicted
     from hcexp.study import load_sweep
 
-    cluster = named_cluster(chosen, UTILISATION)
     sweep = load_sweep(chosen.sweep, shipped("sweeps")) if chosen.sweep else None
     rows = of_sweep(sweep, chosen.overrides) if sweep else listed(chosen.overrides)
+    cluster = named_cluster(chosen, rows[0].config, UTILISATION)
     if cluster:
         require_plan(rows[0].config, cluster)
     lines = [Line(row.label, row.config, predicted(row.config), row is rows[0]) for row in rows]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from hcexp.cli.cost_tables import Columns, Line, say, show
@@ -32,15 +32,19 @@ SHARDING = "hcexp.optim.FullySharded"
 GB = 1e9
 
 
-def named_cluster(chosen: Namespace, utilisation: float) -> Cluster | None:
-    """The cluster of the options, or None; raises ValueError for an unknown GPU, and for options that name none."""
+def named_cluster(chosen: Namespace, config: DictConfig, utilisation: float) -> Cluster | None:
+    """The cluster of the options, without `--count` as many GPUs as the run names; None without `--gpu`.
+
+    Raises ValueError for an unknown GPU, for options that name none, and for nodes of nobody knows how many.
+    """
     if chosen.gpu is None:
         for option in ("count", "utilisation"):
             if getattr(chosen, option) is not None:
                 raise ValueError(f"--{option} {getattr(chosen, option)} needs --gpu: what the run takes on which GPUs")
         return None
     share = utilisation if chosen.utilisation is None else chosen.utilisation
-    return Cluster(device(chosen.gpu), chosen.count or 1, share)
+    named = named_gpus(config)
+    return Cluster(device(chosen.gpu), named if chosen.count is None else chosen.count, share)
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,23 @@ def strategy(config: DictConfig, cluster: Cluster) -> str:
     return "ddp" if cluster.count > 1 else "single"
 
 
+def named_gpus(config: DictConfig) -> int:
+    """`trainer.devices × trainer.num_nodes`, or 1 where it is left to the machine, as in `trainer.devices=auto`.
+
+    Raises ValueError for several nodes of nobody knows how many devices, and for a batch that cannot be cut.
+    """
+    devices, nodes = config.trainer.get("devices"), config.trainer.get("num_nodes", 1)
+    if nodes > 1 and not (OmegaConf.is_list(devices) or (isinstance(devices, int) and devices > 0)):
+        raise ValueError(
+            f"trainer.devices={devices} is no number of GPUs, of which trainer.num_nodes={nodes} nodes would have as "
+            "many each: give one, 1 or more"
+        )
+    return config.data.batch_size // (micro_batch_of(config) * config.trainer.accumulate_grad_batches)
+
+
 def require_plan(config: DictConfig, cluster: Cluster) -> None:
     """Raise ValueError for a batch that the cluster cannot share, and for another cluster than the run names."""
-    size, micro_batch = config.data.batch_size, micro_batch_of(config)
-    named = size // (micro_batch * config.trainer.accumulate_grad_batches)
+    size, micro_batch, named = config.data.batch_size, micro_batch_of(config), named_gpus(config)
     if named not in (1, cluster.count):
         raise ValueError(
             f"--count {cluster.count} is not what trainer.devices × trainer.num_nodes = {named} says: leave one out"

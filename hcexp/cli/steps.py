@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from hcexp.cost.autocast import autocast
 from hcexp.model import LanguageModel
 from hcexp.report.numbers import count
 from hcexp.report.predicted import micro_batch_of
@@ -82,9 +83,9 @@ class TrainingStep:
 
     def _loss(self) -> Tensor:
         """The logits are not held while the gradients are made: neither does a training step of the objective."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+        with autocast(self.mixed, self.device.type):
             logits = self.model(self.tokens[:, :-1])
-        return cross_entropy(logits.float().flatten(0, 1), self.tokens[:, 1:].flatten())
+            return cross_entropy(logits.float().flatten(0, 1), self.tokens[:, 1:].flatten())
 
     @property
     def tokens_per_step(self) -> int:

@@ -7,7 +7,6 @@ precision: compiled blocks keep less.
 
 import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from hcexp.cost.autocast import autocast
 from hcexp.model import LanguageModel
 
 
@@ -70,14 +70,18 @@ def _peak(model: LanguageModel, sequences: int, length: int, dtype: torch.dtype,
         with Living() as living:
             before: list[int] = []
             model.stream.reduce = _noting(model.stream.reduce, lambda: before.append(living.now))
-            with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
-                logits = model(tokens)
-            wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-            del logits
-            loss = cross_entropy(wide, tokens.flatten())
-            del wide
+            with autocast(mixed):
+                loss = _loss(model, tokens)
             loss.backward()
     return living.peak, before[0]
+
+
+def _loss(model: LanguageModel, tokens: Tensor) -> Tensor:
+    """As the objective makes it, which lies on a floor above; the logits are gone when the backward pass begins."""
+    logits = model(tokens)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
+    del logits
+    return cross_entropy(wide, tokens.flatten())
 
 
 def _noting(function: Callable, note: Callable[[], object]) -> Callable:

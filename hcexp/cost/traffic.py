@@ -5,7 +5,6 @@ Fused by a compiler, or kept in a cache, it is less: this is what a mode takes i
 sublayers do nothing, and the norms belong to the mode here.
 """
 
-from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from hcexp.cost.autocast import autocast
 from hcexp.model import LanguageModel
 
 aten = torch.ops.aten
@@ -37,7 +37,7 @@ def count_traffic(model: LanguageModel, *, sequence_length: int, dtype: torch.dt
         stream.to_empty(device="cpu")
         h = torch.empty(1, sequence_length, stream.embedding_dim, dtype=dtype, requires_grad=True)
         with Traffic() as traffic:
-            with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
+            with autocast(mixed):
                 state = stream.expand(h)
                 for connection in stream.connections:
                     state = connection(state, lambda x: x)

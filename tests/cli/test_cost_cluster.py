@@ -1,10 +1,11 @@
 import csv
 import io
+from argparse import Namespace
 
 import pytest
 from rich.console import Console
 
-from hcexp.cli.cost_cluster import Plan, require_plan, show_cluster, strategy
+from hcexp.cli.cost_cluster import Plan, named_cluster, require_plan, show_cluster, strategy
 from hcexp.cli.cost_tables import Line
 from hcexp.configuration import compose
 from hcexp.cost import Cluster, device, sharded
@@ -85,19 +86,103 @@ def test_what_the_cluster_cannot_do_is_refused(overrides, line):
     assert str(refused.value).startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "gpus"),
+    [
+        ([], 1),
+        (["trainer=ddp"], 1),  # as many as the machine has
+        (["trainer.devices=8"], 8),
+        (["trainer.devices=[0,3]"], 2),
+        (["trainer.devices=4", "+trainer.num_nodes=4"], 16),
+    ],
+)
+def test_without_a_count_there_are_as_many_as_the_run_names(overrides, gpus):
+    chosen = Namespace(gpu="h200", count=None, utilisation=None)
+    config = compose([*SMALL, "data.batch_size=64", *overrides])
+    cluster = named_cluster(chosen, config, 0.4)
+    assert cluster == Cluster(EIGHT.device, gpus, 0.4)
+    assert named_cluster(Namespace(**{**vars(chosen), "count": 64}), config, 0.4).count == 64
+
+
+@pytest.mark.parametrize("count", [None, 16])
+@pytest.mark.parametrize("devices", ["auto", "-1"])
+def test_nodes_of_nobody_knows_how_many_devices_are_refused(devices, count):
+    config = compose([*SMALL, "trainer=fsdp", f"trainer.devices={devices}", "+trainer.num_nodes=2"])
+    line = f"^trainer.devices={devices} is no number of GPUs, .* trainer.num_nodes=2 .* give one, 1 or more$"
+    with pytest.raises(ValueError, match=line):
+        named_cluster(Namespace(gpu="h200", count=count, utilisation=None), config, 0.4)
+
+
 def test_a_run_that_names_its_devices_has_the_same_micro_batch():
     named = compose([*SMALL, "data.batch_size=64", "trainer.devices=8", "trainer.accumulate_grad_batches=2"])
     require_plan(named, EIGHT)
     assert predicted(named).micro_batch == 4
 
 
-def show(*overrides, cluster=TWO):
-    rows = {"plain": ["residual=pre_norm"], "mine": ["residual=dhc"]}
-    configs = {label: compose([*SMALL, *overrides, *mode]) for label, mode in rows.items()}
+def show(*overrides, cluster=TWO, sizes=SMALL, mine="dhc"):
+    rows = {"plain": ["residual=pre_norm"], "mine": [f"residual={mine}"]}
+    configs = {label: compose([*sizes, *overrides, *mode]) for label, mode in rows.items()}
     lines = [Line(label, config, predicted(config), label == "plain") for label, config in configs.items()]
     console = Console(file=io.StringIO(), width=160)
     records = show_cluster(lines, cluster, console)
     return console.file.getvalue(), records, lines
+
+
+def gigabytes(*parts):
+    return [f"{part / 1e9:.2f}" for part in parts]
+
+
+def test_every_cell_of_the_1b_on_eight_h200_by_hand():
+    """8 × 2048 tokens at a time; matrices in float32, their products in bfloat16."""
+    out, (record, _), _ = show(sizes=["scale=1b"], cluster=EIGHT, mine="resi_dual")
+    memory, time = table(out, "GB of each of 8 GPUs, h200: ddp, bf16-mixed, 8 × 2048"), table(out, "time for 500.0 bil")
+    d, inner, heads, rows, tokens = 2048, 8192, 16, 50304, 8 * 2048
+    parameters = rows * d + 16 * (4 * d * d + 3 * d * inner)
+    assert parameters == 1_176_764_416
+    # Kept of a token by a block: h twice in float32, the inputs of its products in bfloat16, queries and keys turned
+    # besides, two statistics a norm, the attention's log-partitions. By the end of the network: h, its norm, two more.
+    block = 2 * 4 * d + 2 * (d + 3 * d + 2 * d + d) + 2 * (d + 2 * inner + inner + inner) + 2 * 8 + 4 * heads
+    kept, kept_checkpointed = (tokens * (16 * each + 2 * 4 * d + 8) for each in (block, 4 * d))
+    # log p, its gradient and that of the logits; the norm in bfloat16 has then taken the place of that in float32.
+    logits = tokens * (3 * 4 * rows - 2 * d)
+    # A bucket for each gradient, and in bfloat16 each weight, or checkpointed the embedding's gradient; the rotary
+    # angles' cosines and sines.
+    beside, beside_checkpointed = (4 * parameters + 2 * of + 2 * 2048 * 128 * 4 for of in (parameters, rows * d))
+    held = 4 * 4 * parameters
+    fixed = gigabytes(4 * parameters, 4 * parameters, 8 * parameters)
+    assert fixed == ["4.71", "4.71", "9.41"]
+    whole = gigabytes(beside, kept, logits, held + beside + kept + logits)
+    # A sequence takes 5.02 GB and 115.1 are left: 22, and 16 divides 256 sequences of a device. 117.3 GB: 76, and 64.
+    assert memory["plain"] == [*fixed, *whole, "yes", "16"] and whole == ["7.06", "30.35", "9.82", "66.07"]
+    again = gigabytes(
+        beside_checkpointed, kept_checkpointed, logits, held + beside_checkpointed + kept_checkpointed + logits
+    )
+    assert memory["plain, checkpointed"] == [*fixed, *again, "yes", "64"]
+    assert again == ["4.92", "2.42", "9.82", "35.98"]
+
+    # 3 · 2 operations a parameter, and 12 · 16 · 2048² in attention scores: 1,242,713 seconds of 3.1648 · 10¹⁵.
+    seconds = (6 * parameters + 12 * 16 * d * 2048) * 119209 * 2048 * 2048 / (8 * 989e12 * 0.4)
+    assert time["plain"] == ["7.0606", "0.8053", "14.38", "2,761.6", "–", "–"]
+    assert f"{seconds / 86400:.2f}, {seconds * 8 / 3600:.1f}" == "14.38, 2761.6"
+    # ResiDual beside pre-norm: no products, but two more sums a sublayer, forward and backward, and at the ends the
+    # copy of the embedding and two sums; a sum moves 12 d bytes, the copy 8 d. 1.64 MB in 0.34 of 19.9 µs.
+    moved = 32 * 2 * 12 * d + 8 * d + 2 * 12 * d
+    share = moved / 4.8e12 / ((6 * parameters + 12 * 16 * d * 2048) / (989e12 * 0.4))
+    assert time["mine"] == ["7.0606", "0.8053", "14.38", "2,761.6", "0.00", "+1.7"] and f"{100 * share:+.1f}" == "+1.7"
+
+    assert record["bytes in all"] == pytest.approx(held + beside + kept + logits, abs=64)
+    assert (record["largest micro-batch"], record["largest micro-batch, checkpointed"]) == (16, 64)
+    assert record["seconds"] == pytest.approx(seconds)
+
+
+def test_operations_and_traffic_are_both_in_the_time():
+    """SHC's own: more operations than pre-norm's, and what they move; the second column has the sum."""
+    out, _, lines = show("trainer.precision=bf16-mixed", mine="shc")
+    plain, mine = (Plan(line, TWO, False) for line in lines)
+    operations = mine.flops / plain.flops - 1
+    moved = (mine.traffic - plain.traffic) / 1e12 / (plain.flops / 0.5e12)
+    cells = table(out, "time for")["mine"][-2:]
+    assert cells == [f"{100 * operations:+.2f}", f"{100 * (operations + moved):+,.1f}"] and operations > 0.001
 
 
 def test_memory_with_and_without_checkpointing_and_time():
@@ -144,6 +229,10 @@ def test_the_command(hcexp, refused, tmp_path):
     assert (status, err) == (0, "") and "on 2 GPUs, h200" in out and "× 0.4) = " in " ".join(out.split())
     with open(path, encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
+    status, named, err = hcexp(
+        "cost", *options, "--gpu", "H200", "trainer.devices=2", "trainer.accumulate_grad_batches=2"
+    )
+    assert (status, err) == (0, "") and named == out
     assert [row["GPUs"] for row in rows] == ["2", "2"] and float(rows[0]["bytes in all"]) > 0
     assert refused("cost", *options, "--count", "2").startswith("--count 2 needs --gpu")
     assert refused("cost", *options, "--gpu", "h20").startswith("--gpu h20 is not known, did you mean h200")
