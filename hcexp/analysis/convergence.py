@@ -12,10 +12,13 @@ class Convergence(NamedTuple):
 
     ratios: by seed, tokens of the baseline over tokens at which the variant first has the baseline's final loss.
     not_reached: the seeds whose variant never has it; a mean over the others alone would flatter the variant.
+    at_least: those of the ratios that are lower bounds. At its first point the variant is below that loss already, and
+        when it had it nobody saw.
     """
 
     ratios: dict[int, float]
     not_reached: tuple[int, ...]
+    at_least: tuple[int, ...] = ()
 
 
 def convergence(variant: Mapping[int, Curve], baseline: Mapping[int, Curve]) -> Convergence:
@@ -24,6 +27,7 @@ def convergence(variant: Mapping[int, Curve], baseline: Mapping[int, Curve]) -> 
     return Convergence(
         {seed: ratio for seed, ratio in ratios.items() if ratio is not None},
         tuple(seed for seed, ratio in ratios.items() if ratio is None),
+        tuple(seed for seed, ratio in ratios.items() if ratio and _begins_below(variant[seed], baseline[seed][-1][1])),
     )
 
 
@@ -32,7 +36,8 @@ def convergence_ratio(variant: Curve, baseline: Curve) -> float | None:
 
     Above 1 the variant is faster. None if it never has that loss, in the tokens that it was trained on. Both curves are
     of the same loss: validation losses, or training losses smoothed alike. A curve that goes up and down reaches its
-    own final loss before its end, and so has a ratio above 1 with itself: that much is noise.
+    own final loss before its end, and so has a ratio above 1 with itself: that much is noise. If the variant's first
+    point is below that loss already, the ratio is a lower bound: see `Convergence.at_least`.
 
     Raises ValueError for a baseline without a point, or whose last loss is not finite.
     """
@@ -46,7 +51,8 @@ def convergence_ratio(variant: Curve, baseline: Curve) -> float | None:
 def tokens_to_reach(curve: Curve, loss: float) -> float | None:
     """Tokens at which the curve is first at `loss` or below, between two of its points on the straight line.
 
-    Points that are not finite are left out. None if the curve stays above.
+    Points that are not finite are left out. None if the curve stays above; its first point, and so more tokens than it
+    took, if that is below already.
     """
     before: tuple[float, float] | None = None
     for tokens, value in curve:
@@ -58,3 +64,7 @@ def tokens_to_reach(curve: Curve, loss: float) -> float | None:
             return before[0] + (tokens - before[0]) * (before[1] - loss) / (before[1] - value)
         before = tokens, value
     return None
+
+
+def _begins_below(curve: Curve, loss: float) -> bool:
+    return next((value < loss for _, value in curve if math.isfinite(value)), False)

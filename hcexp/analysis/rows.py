@@ -115,18 +115,22 @@ class Point(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """The convergence ratio of a variant's seed, of the loss `metric`; empty where it was not reached."""
+    """The convergence ratio of a variant's seed, of the loss `metric`. It is in `at_least` if the variant was already
+    below the baseline's loss where its curve begins, and was there sooner still; both are empty if it never was.
+    """
 
     variant: str
     baseline: str
     metric: str
     seed: int
     ratio: float | None
+    at_least: float | None = None
 
 
 class Summary(NamedTuple):
     """The mean of these ratios over `seeds`, and the half width of its 95 % Student interval; both empty unless all
-    seeds reached the baseline's loss, the latter also for a single one.
+    seeds reached the baseline's loss, the latter also for a single one. If one of them is a lower bound, so is their
+    mean: it is in `at_least`, without an interval.
     """
 
     variant: str
@@ -136,6 +140,7 @@ class Summary(NamedTuple):
     reached: int
     ratio: float | None
     half_width: float | None
+    at_least: float | None = None
 
 
 def write_rows(path: Path, rows: Iterable[NamedTuple]) -> Path | None:

@@ -4,7 +4,7 @@ loggers, never through `self.log`.
 """
 
 from hcexp.callbacks.checkpoint import StepCheckpoint, checkpoint_bytes
-from hcexp.callbacks.checkpoint_folder import at_step, latest, to_go_on_from
+from hcexp.callbacks.checkpoint_folder import at_step, damage, latest, to_go_on_from
 from hcexp.callbacks.curves import Curves
 from hcexp.callbacks.gradients import GradientNorms
 from hcexp.callbacks.progress import Progress
@@ -22,6 +22,7 @@ __all__ = [
     "Throughput",
     "at_step",
     "checkpoint_bytes",
+    "damage",
     "latest",
     "to_go_on_from",
 ]

@@ -6,8 +6,9 @@ run in MLflow. What is measured is measured on the beginnings of the run's own v
 analysed is not analysed again, unless more or less is to be read; its curves are read anew.
 
 Several runs also stand beside each other, in figures of their own. Runs that differ in nothing but their seed are one
-line; the first run, or that of --baseline, is what the others are compared with: the convergence ratio is the tokens
-of the baseline over those at which another run first has the baseline's final loss, paired by seed.
+line, and two of one seed are two, called by their data.seed, their code or their folder; the first run, or that of
+--baseline, is what the others are compared with: the convergence ratio is the tokens of the baseline over those at
+which another run first has the baseline's final loss, paired by seed.
 
 example:
   hcexp analyse runs/0123456789abcdef
@@ -44,14 +45,18 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from hcexp.cli.analysed import Amount, opened
-    from hcexp.cli.together import labels
+    from hcexp.cli.run_folders import names
 
     paths = [*([chosen.baseline] if chosen.baseline else []), *chosen.runs]
+    paths = list({path.resolve(): path for path in paths}.values())
     # Whatever is wrong with any of the runs is found before the first is analysed.
-    checkpoints = [opened(path) for path in {path.resolve(): path for path in paths}.values()]
-    called = labels([one.trained.config for one in checkpoints], [one.trained.step for one in checkpoints])
+    checkpoints = [opened(path) for path in paths]
+    called = _called(checkpoints, paths)
     amount, console = Amount(chosen.documents, chosen.tokens), Console()
-    folders = [_folder(one, chosen.to, alone=len(checkpoints) == 1) for one in checkpoints]
+    folders = [
+        _folder(one, name, chosen.to, alone=len(checkpoints) == 1)
+        for one, name in zip(checkpoints, names([one.run for one in checkpoints]), strict=True)
+    ]
     numbers = [
         _analyse(one, label, folder, amount, console)
         for one, label, folder in zip(checkpoints, called, folders, strict=True)
@@ -76,6 +81,26 @@ def analyse_runs(runs: Iterable[Path], console: "Console", tokens: int = TOKENS)
             _analyse(one, name(one.trained.config), one.run / one.name, Amount(None, tokens), console)
         except (OSError, ValueError) as error:
             console.print(f"not analysed: {error}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _called(checkpoints: "Sequence[Checkpoint]", paths: Sequence[Path]) -> list[str]:
+    """What a figure calls each of them; raises ValueError if two are one run at one step."""
+    from hcexp.cli.recorded import code
+    from hcexp.cli.run_folders import origins
+    from hcexp.cli.together import labels, repeated, told_apart
+
+    configs, runs = [one.trained.config for one in checkpoints], [one.run for one in checkpoints]
+    called = told_apart(
+        labels(configs, [one.trained.step for one in checkpoints]),
+        configs,
+        [f"code {made[:8]}" if (made := code(run)) else "" for run in runs],
+        [f"in {origin}" for origin in origins(runs)],
+        [run.resolve().name for run in runs],
+    )
+    if twice := repeated(called, [config.seed for config in configs]):
+        both = " and ".join(str(paths[place]) for place in twice)
+        raise ValueError(f"{both} are one run at one step: name one of them")
+    return called
 
 
 def _analyse(one: "Checkpoint", label: str, folder: Path, amount: "Amount", console: "Console") -> "Numbers":
@@ -112,7 +137,7 @@ def _compare(
     """The figures of all of them, in a folder of their own, kept with the first run too."""
     from hcexp.cli.drawn import draw, draw_convergence
     from hcexp.cli.recorded import is_finished
-    from hcexp.cli.together import ratios
+    from hcexp.cli.together import caveat, ratios
 
     groups: dict[str, dict[int, Numbers]] = {}
     for one, label, found in zip(checkpoints, called, numbers, strict=True):
@@ -124,29 +149,37 @@ def _compare(
             del curves[label][one.trained.config.seed]
             _say(console, f"no convergence ratio over {one.run}: it is not finished, and has no final loss")
     every, means = ratios(curves)
-    files = [*draw(groups, folder), *draw_convergence(every, means, folder)]
+    against = caveat(checkpoints[0].trained.config)
+    files = [*draw(groups, folder), *draw_convergence(every, means, folder, against)]
     _record(checkpoints[0], files, f"{checkpoints[0].name}/{_compared(checkpoints)}")
     for one in means:
         width = f" ± {one.half_width:.2f} (95 %, {one.seeds} seeds)" if one.half_width is not None else ""
         reached = f"{one.ratio:.2f}×{width}" if one.ratio is not None else "not reached"
+        if one.at_least is not None:
+            reached = f"at least {one.at_least:.2f}×, for it was below that loss at the first point of its curve"
         if 1 < one.seeds != one.reached:
             reached += f" by {one.seeds - one.reached} of {one.seeds} seeds"
         _say(console, f"convergence ratio of {one.variant} over {one.baseline}, {one.metric}: {reached}")
+    if means and against:
+        _say(console, against)
     _say(console, f"{len(checkpoints)} runs beside each other: {folder}")
 
 
-def _folder(one: "Checkpoint", to: Path | None, *, alone: bool) -> Path:
+def _folder(one: "Checkpoint", name: str, to: Path | None, *, alone: bool) -> Path:
     """Where the analysis of one checkpoint goes: with several, each has a folder in that of --to."""
     if to is None:
         return one.run / one.name
-    return to if alone else to / "-".join([one.run.resolve().name, *Path(one.name).parts[1:]])
+    return to if alone else to / "-".join([name, *Path(one.name).parts[1:]])
 
 
 def _compared(checkpoints: Sequence["Checkpoint"]) -> str:
     """A name for these checkpoints together."""
+    from hcexp.cli.run_folders import names
     from hcexp.data.checksum import checksum
 
-    return f"compared-{checksum([(one.run.resolve().name, one.trained.step) for one in checkpoints])[:8]}"
+    steps = [one.trained.step for one in checkpoints]
+    of = list(zip(names([one.run for one in checkpoints]), steps, strict=True))
+    return f"compared-{checksum(of)[:8]}"
 
 
 def _record(one: "Checkpoint", files: Sequence[Path], folder: str) -> bool:

@@ -105,14 +105,23 @@ def _metrics(runs: "Sequence[RunFolder]") -> "Table":
     return table
 
 
+def _names(runs: "Sequence[RunFolder]") -> list[str]:
+    """How the runs' names begin; if that does not tell them apart, as one that was set aside and its like, more."""
+    from hcexp.cli.run_folders import names
+
+    called = names([run.path for run in runs])
+    short = [name[:8] for name in called]
+    return short if len(set(short)) == len(runs) else called
+
+
 def _headed(title: str, runs: "Sequence[RunFolder]") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title, box=SIMPLE_HEAD)
-    for run in runs:
-        header = f"{run.path.name[:8]}\n{run.mode}, seed {run.config['seed']}\n{run.state}"
+    for name, run in zip(_names(runs), runs, strict=True):
+        header = f"{name}\n{run.mode}, seed {run.config['seed']}\n{run.state}"
         table.add_column(Text(header), justify="right")
     return table
 
@@ -123,6 +132,7 @@ def _notes(runs: "Sequence[RunFolder]") -> list[str]:
         notes.append("One seed: no difference here can be told from its noise; a sweep with SEEDS=3 gives intervals.")
     else:
         notes.append("The seeds differ: initial weights and batches are not the same, and differences are not paired.")
-    if unfinished := [run for run in runs if run.state != "finished"]:
-        notes.append(f"Not finished: {', '.join(f'{run.path.name[:8]} ({run.state})' for run in unfinished)}.")
+    named = zip(_names(runs), runs, strict=True)
+    if unfinished := [f"{name} ({run.state})" for name, run in named if run.state != "finished"]:
+        notes.append(f"Not finished: {', '.join(unfinished)}.")
     return notes

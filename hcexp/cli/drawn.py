@@ -49,9 +49,9 @@ def draw_alone(numbers: Numbers, label: str, seed: int, folder: Path) -> list[Pa
     return files
 
 
-def draw_convergence(ratios: Sequence[Ratio], summaries: Sequence[Summary], folder: Path) -> list[Path]:
-    """The convergence ratios and their means, as tables and a figure; nothing of none."""
+def draw_convergence(ratios: Sequence[Ratio], summaries: Sequence[Summary], folder: Path, caveat: str) -> list[Path]:
+    """The convergence ratios and their means, as tables and a figure that says the caveat; nothing of none."""
     if not summaries:
         return []
     tables = [write_rows(folder / "convergence.csv", ratios), write_rows(folder / "convergence_mean.csv", summaries)]
-    return [*tables, *figures.save(figures.convergence(ratios, summaries), folder, "convergence")]
+    return [*tables, *figures.save(figures.convergence(ratios, summaries, caveat), folder, "convergence")]

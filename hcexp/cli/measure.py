@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from hcexp.cli.recorded import store_of
 from hcexp.cli.scores import line
 from hcexp.cli.trained import Trained, network_of, run_id, tokenizer_of
 from hcexp.data.checksum import checksum
 from hcexp.evaluation.benchmark import Benchmark
 from hcexp.evaluation.kept import Evaluation, Kept, conditions
-from hcexp.tracking import add_metrics, store_uri
+from hcexp.tracking import add_metrics
 
 
 def measure(
@@ -59,9 +60,8 @@ def _finish(run: Path, trained: Trained, config: DictConfig, benchmark: Benchmar
     mark = "".join(f"{key}_{'all' if value is None else value}/" for key, value in under.items() if value != own[key])
     evaluation = kept.whole(benchmark, under)
     if not evaluation.tracked:
-        uri = store_uri(config.tracking.get("uri"), run.resolve().parent)
         metrics = {f"{mark}{name}": value for name, value in evaluation.metrics.items()}
-        evaluation = evaluation._replace(tracked=add_metrics(uri, run_id(run), metrics, trained.step))
+        evaluation = evaluation._replace(tracked=add_metrics(store_of(run, config), run_id(run), metrics, trained.step))
     kept.keep(benchmark, evaluation)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hcexp.analysis.rows import Point
+from hcexp.attempts import ATTEMPTS
 from hcexp.callbacks.curves import average_name
+from hcexp.cli.run_folders import made_in
 from hcexp.cli.trained import run_id
 from hcexp.evaluation.kept import conditions, evaluations
 from hcexp.run import RESULT
@@ -49,7 +51,15 @@ def is_finished(run: Path) -> bool:
 
 def store_of(run: Path, config: DictConfig) -> str:
     """The tracking store that the run was recorded in."""
-    return store_uri(config.tracking.get("uri"), run.resolve().parent)
+    return store_uri(config.tracking.get("uri"), made_in(run.resolve()))
+
+
+def code(run: Path) -> str:
+    """The hash of the code that a run ended with, or, until it ends, was last begun with; nothing if it has none."""
+    if (path := run / RESULT).is_file():
+        return json.loads(path.read_text()).get("record", {}).get("code", "")
+    attempts = json.loads(path.read_text()) if (path := run / ATTEMPTS).is_file() else []
+    return attempts[-1]["code"] if attempts else ""
 
 
 def _measure(part: str) -> str:

@@ -1,6 +1,8 @@
 """Runs as the files in their folders tell of them; nothing is composed and nothing is trained."""
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +15,8 @@ from filelock import FileLock, Timeout
 from hcexp.configuration import shipped
 from hcexp.evaluation import SUITES
 from hcexp.evaluation.kept import final_metrics
+
+SET_ASIDE = re.compile(r".+-\d+")  # the name of a run that `hcexp sweep --rerun-stale` has set aside
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class RunFolder:
 
         tracked = self.path / "tracking.json"
         run_id = json.loads(tracked.read_text())["run_id"] if tracked.is_file() else ""
-        uri = store_uri(self.config["tracking"].get("uri"), self.path.parent)
+        uri = store_uri(self.config["tracking"].get("uri"), made_in(self.path.absolute()))
         return history(uri, run_id, metric)[-1:]
 
 
@@ -98,6 +102,32 @@ def run_folders(runs: Path) -> Iterator[RunFolder]:
     """Every run in a folder, the one that was begun last at the end."""
     folders = [path.parent for path in runs.glob("*/config.yaml")]
     yield from map(_read, sorted(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime))
+
+
+def made_in(run: Path) -> Path:
+    """The folder that a run, by its absolute path, was made in, and its store with it; it may be set aside since."""
+    if not SET_ASIDE.fullmatch(run.name):
+        return run.parent
+    from hcexp.study.stale import FOLDER  # Optuna: seconds
+
+    return run.parent.parent if run.parent.name == FOLDER else run.parent
+
+
+def names(runs: Sequence[Path]) -> list[str]:
+    """The names of runs' folders; if two have one name, with as much of the way there as they do not all share."""
+    folders = [run.resolve() for run in runs]
+    if len({folder.name for folder in folders}) == len(set(folders)):
+        return [folder.name for folder in folders]
+    shared = os.path.commonpath([folder.parent for folder in folders])
+    return [str(folder.relative_to(shared)) for folder in folders]
+
+
+def origins(runs: Sequence[Path]) -> list[str]:
+    """The folders that runs lie in, with as much of the way there as tells them apart."""
+    folders = [run.resolve().parent for run in runs]
+    shared = Path(os.path.commonpath(folders))
+    shared = shared.parent if shared in folders else shared
+    return [str(folder.relative_to(shared)) for folder in folders]
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

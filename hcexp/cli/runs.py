@@ -1,12 +1,14 @@
 """List the runs that there are: mode, state, loss, tokens per second; the newest last.
 
-Overrides choose among them: only runs that have been given these values are listed, of several by commas any. A run is
-running, finished, pruned (by a search), failed, or stopped: the same command goes on.
+Overrides choose among them: only runs that have been given these values are listed, of several by commas any, of
+glob(…) those that match. A run is running, finished, pruned (by a search), failed, or stopped: the same command goes
+on. What `hcexp sweep --rerun-stale` has set aside lies in `stale` among the runs.
 
 example:
   hcexp runs
   hcexp runs residual=shc,dhc scale=tiny seed=0 --sort loss
   hcexp runs residual.n=4 paths.runs=elsewhere/runs
+  hcexp runs 'residual=glob(*hc)' paths.runs=runs/stale
 """
 
 from collections.abc import Sequence
@@ -17,6 +19,8 @@ from hcexp.cli.arguments import add_overrides, parse, parser
 from hcexp.cli.quiet import quiet
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Glob
+
     from hcexp.cli.run_folders import RunFolder
 
 ABSENT = object()
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     for knob in wanted:
         if runs and all(_value(run, knob) is ABSENT for run in runs):
             raise ValueError(f"{knob} is not a knob of any run in {folder}{_nearest(knob, runs)}")
-    found = [run for run in runs if all(_value(run, knob) in of for knob, of in wanted.items())]
+    found = [run for run in runs if all(_is_one(_value(run, knob), of) for knob, of in wanted.items())]
     if not found:
         which = " with these values" if wanted else ""
         print(f"no run{which} in {folder}")
@@ -48,17 +52,32 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _wanted(overrides: Sequence[str]) -> dict[str, list[Any]]:
-    """The values that each knob may have; raises ValueError for a sweep that lists none."""
+def _wanted(overrides: Sequence[str]) -> "dict[str, list[Any] | Glob]":
+    """The values that each knob may have, or a pattern of them; raises ValueError for a sweep that lists none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob
 
-    wanted: dict[str, list[Any]] = {}
+    wanted: dict[str, list[Any] | Glob] = {}
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        several = override.is_choice_sweep() or override.is_range_sweep()
-        if override.is_sweep_override() and not several:
-            raise ValueError(f"{override.input_line}: give one value, several as 0,1, or a range as range(0,3)")
-        wanted[override.key_or_group] = list(override.sweep_iterator()) if several else [override.value()]
+        value = override.value()
+        if not override.is_sweep_override():
+            value = [value]
+        elif not isinstance(value, Glob):
+            if not (override.is_choice_sweep() or override.is_range_sweep()):
+                raise ValueError(
+                    f"{override.input_line}: give one value, several as 0,1, a range as range(0,3), or a pattern as "
+                    "glob(*)"
+                )
+            value = list(override.sweep_iterator())
+        wanted[override.key_or_group] = value
     return wanted
+
+
+def _is_one(value: Any, wanted: "list[Any] | Glob") -> bool:
+    if isinstance(wanted, list):
+        return value in wanted
+    # Of what the runs have: a mode from elsewhere, or of another version, is no choice here today.
+    return value is not ABSENT and bool(wanted.filter([str(value)]))
 
 
 def _value(run: "RunFolder", knob: str) -> Any:

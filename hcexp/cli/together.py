@@ -1,14 +1,16 @@
 """Runs beside each other: which belong together, what they are called, and how much sooner one is there."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
 
-from hcexp.analysis import convergence
+from hcexp.analysis import Convergence, convergence
 from hcexp.analysis.curves import curve, is_average, mean_metrics
 from hcexp.analysis.rows import Point, Ratio, Summary
 from hcexp.identity import effective, flat
+from hcexp.report.setup import decay
 from hcexp.report.statistics import estimate
 
 SEEDS = ("seed", "data.seed")
@@ -34,6 +36,33 @@ def labels(configs: Sequence[DictConfig], steps: Sequence[int]) -> list[str]:
     return found
 
 
+def told_apart(called: Sequence[str], configs: Sequence[DictConfig], *marks: Sequence[str]) -> list[str]:
+    """The labels, with a word more where one label stands for several runs of a seed, of which one only could be drawn.
+
+    The word is in what they differ: the seed of the data, where that is not the run's own, else the first of `marks`
+    that tells them apart. Each of these has a word for every run, empty for what is unknown.
+    """
+    seeds = [config.seed for config in configs]
+    of_data = [config.data.get("seed", config.seed) for config in configs]
+    other = [f"data.seed={own}" if own != seed else "" for own, seed in zip(of_data, seeds, strict=True)]
+    for words in (other, *marks):
+        runs: dict[tuple[str, int], list[str]] = {}
+        for label, seed, word in zip(called, seeds, words, strict=True):
+            runs.setdefault((label, seed), []).append(word)
+        mixed = {label for (label, _), of_one in runs.items() if len(set(of_one)) > 1}
+        called = [
+            f"{label}, {word}" if label in mixed and word else label for label, word in zip(called, words, strict=True)
+        ]
+    return list(called)
+
+
+def repeated(called: Sequence[str], seeds: Sequence[int]) -> list[int]:
+    """Where in these lists the first label stands that more than one run of a seed has; nothing if none does."""
+    runs = list(zip(called, seeds, strict=True))
+    twice = next((run for run, count in Counter(runs).items() if count > 1), None)
+    return [place for place, run in enumerate(runs) if run == twice]
+
+
 def name(config: DictConfig) -> str:
     """A run in a few words: its residual mode, with the expansion rate if it has one."""
     n = config.residual.get("n")
@@ -43,22 +72,42 @@ def name(config: DictConfig) -> str:
 def ratios(runs: Mapping[str, Mapping[int, Sequence[Point]]]) -> tuple[list[Ratio], list[Summary]]:
     """The convergence ratios of every run with the first, from their curves by label and seed; paired by seed.
 
-    Of the averaged training loss, and of every mean validation loss that both measured while they trained.
+    Of the averaged training loss, and of every mean validation loss that both measured while they trained: what was
+    measured but once, at the end, does not say when a run got there.
     """
     baseline, *variants = runs
     every, summed = [], []
     for metric in _losses(runs):
-        ends = {seed: points for seed, points in _of(runs[baseline], metric).items() if len(points) > 1}
+        ends = _of(runs[baseline], metric)
         for variant in variants:
             found = convergence(_of(runs[variant], metric), ends)
             of = (variant, baseline, metric)
-            every += [Ratio(*of, seed, ratio) for seed, ratio in found.ratios.items()]
+            for seed, ratio in found.ratios.items():
+                every.append(Ratio(*of, seed, *((None, ratio) if seed in found.at_least else (ratio, None))))
             every += [Ratio(*of, seed, None) for seed in found.not_reached]
-            if count := len(found.ratios) + len(found.not_reached):
-                mean = None if found.not_reached else estimate(list(found.ratios.values()))
-                value = (mean.mean, mean.half_width) if mean else (None, None)
-                summed.append(Summary(*of, count, len(found.ratios), *value))
+            if found.ratios or found.not_reached:
+                summed.append(_summary(of, found))
     return every, summed
+
+
+def caveat(config: DictConfig) -> str:
+    """What speaks against the ratios, in a sentence, from the baseline's configuration; nothing if its learning rate
+    stays.
+    """
+    if not (to := decay(config)):
+        return ""
+    return (
+        "These ratios are biased against the variants: the baseline is taken at its end, where its learning rate has "
+        f"decayed ({to} of its peak), and a variant before its end, where it has not yet."
+    )
+
+
+def _summary(of: tuple[str, str, str], found: Convergence) -> Summary:
+    count, ratios = len(found.ratios) + len(found.not_reached), list(found.ratios.values())
+    mean = None if found.not_reached else estimate(ratios)
+    if mean and found.at_least:
+        return Summary(*of, count, len(ratios), None, None, mean.mean)
+    return Summary(*of, count, len(ratios), *((mean.mean, mean.half_width) if mean else (None, None)))
 
 
 def _losses(runs: Mapping[str, Mapping[int, Sequence[Point]]]) -> list[str]:
@@ -68,8 +117,9 @@ def _losses(runs: Mapping[str, Mapping[int, Sequence[Point]]]) -> list[str]:
 
 
 def _of(seeds: Mapping[int, Sequence[Point]], metric: str) -> dict[int, list[tuple[int, float]]]:
+    """The curves of those seeds that have more than an end."""
     curves = {seed: curve(points, metric) for seed, points in seeds.items()}
-    return {seed: points for seed, points in curves.items() if points}
+    return {seed: points for seed, points in curves.items() if len(points) > 1}
 
 
 def _knobs(config: DictConfig) -> dict[str, Any]:

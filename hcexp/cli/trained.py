@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from hcexp.callbacks import latest
+from hcexp.callbacks import damage, latest
 from hcexp.data import TextTokenizer
+from hcexp.identity import load_config
 from hcexp.run import build_model
 
 
@@ -33,7 +34,8 @@ class Trained(NamedTuple):
 def load_trained(run: Path, checkpoint: Path | None = None) -> Trained:
     """Read the folder of a run; without `checkpoint`, its newest one.
 
-    Raises FileNotFoundError if one of the two is not there, and ValueError for a checkpoint in shards.
+    Raises FileNotFoundError if one of the two is not there, and ValueError for a checkpoint in shards, or a file that
+    is none.
     """
     if not (run / "config.yaml").is_file():
         raise FileNotFoundError(f"{run} is not the folder of a run: it has no config.yaml")
@@ -47,13 +49,17 @@ def load_trained(run: Path, checkpoint: Path | None = None) -> Trained:
         )
     if not path.is_file():
         raise FileNotFoundError(f"--checkpoint={path}: there is no such file")
+    if checkpoint and (what := damage(checkpoint)):  # the newest is the newest that is whole
+        raise ValueError(f"{path} is no checkpoint, or a damaged one: it {what}")
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(content, dict) or not content.keys() >= {"state_dict", "global_step"}:
+        raise ValueError(f"{path} is no checkpoint of a run: it has no state_dict and global_step")
     weights = {
         name.removeprefix("model."): weight
         for name, weight in content["state_dict"].items()
         if name.startswith("model.")
     }
-    return Trained(OmegaConf.load(run / "config.yaml"), weights, content["global_step"])
+    return Trained(load_config(run / "config.yaml"), weights, content["global_step"])
 
 
 def tokenizer_of(config: DictConfig) -> TextTokenizer:

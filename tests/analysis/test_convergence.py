@@ -24,6 +24,14 @@ def test_a_curve_that_begins_below_is_there_at_its_first_point():
     assert tokens_to_reach([(10, 1.0), (20, 0.5)], 3.0) == 10
 
 
+def test_a_ratio_is_a_lower_bound_where_the_curve_begins_below():
+    below, at, above = [(200, 2.5), (400, 2.0)], [(200, 3.0), (400, 2.0)], [(100, 3.5), (200, 2.5)]
+    late = [(100, math.nan), (200, 2.5)]
+    found = convergence({0: below, 1: at, 2: above, 3: late, 4: [(400, 3.5)]}, dict.fromkeys(range(5), BASELINE))
+    assert found.ratios == {0: 2, 1: 2, 2: pytest.approx(400 / 150), 3: 2} and found.not_reached == (4,)
+    assert found.at_least == (0, 3)
+
+
 def test_a_variant_that_needs_more_tokens_is_slower():
     assert convergence_ratio([(400, 3.5), (800, 3.0)], BASELINE) == 0.5
 

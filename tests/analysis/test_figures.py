@@ -188,6 +188,28 @@ def test_convergence_says_what_was_not_reached():
     assert [list(line.get_xdata()) for line in dots] == [[1.5, 1.7], [1.2]]
 
 
+def test_a_lower_bound_is_no_ratio():
+    of = ("dhc", "pre_norm", "v3/mean/loss")
+    ratios = [Ratio(*of, 0, 1.5), Ratio(*of, 1, None, 2.0)]
+    (axes,) = panels(figures.convergence(ratios, [Summary(*of, 2, 2, None, None, 1.75)]))
+    assert [text.get_text() for text in axes.texts] == ["≥ 1.75×"]
+    drawn = {line.get_marker(): list(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata())}
+    assert (drawn["o"], drawn[">"]) == ([1.5], [2.0]) and "D" not in drawn
+
+
+def test_what_speaks_against_the_ratios_stands_below_them():
+    of = ("dhc", "pre_norm", "v3/mean/loss")
+    given = [Ratio(*of, 0, 1.5)], [Summary(*of, 1, 1, 1.5, None)]
+    sentence = "These ratios are biased against the variants: " + "they take the end of pre_norm, " * 5
+    drawn = figures.convergence(*given, sentence)
+    drawn.draw_without_rendering()
+    below = drawn._supxlabel
+    assert below.get_text().split() == sentence.split() and "\n" in below.get_text()
+    box = below.get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= drawn.bbox.width
+    assert not figures.convergence(*given).get_supxlabel()
+
+
 def test_there_may_be_more_runs_than_colours():
     of = [(f"variant {k}", "pre_norm", "train/loss_ema99") for k in range(20)]
     drawn = figures.convergence([Ratio(*one, 0, 1.5) for one in of], [Summary(*one, 1, 1, 1.5, None) for one in of])

@@ -19,7 +19,7 @@ def test_rows_come_back_to_the_last_digit(tmp_path):
 def test_what_was_not_reached_is_an_empty_cell(tmp_path):
     rows = [Ratio("a", "b", "train/loss_ema99", 0, None), Ratio("a", "b", "train/loss_ema99", 1, 1.5)]
     path = write_rows(tmp_path / "ratios.csv", rows)
-    assert path.read_text().splitlines()[1] == "a,b,train/loss_ema99,0,"
+    assert path.read_text().splitlines()[1] == "a,b,train/loss_ema99,0,,"
     assert read_rows(path, Ratio) == rows
 
 

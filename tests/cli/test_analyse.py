@@ -157,6 +157,63 @@ def test_runs_stand_beside_each_other(trained, analyse, tracked, tmp_path):
     assert means["dhc n=4"]["baseline"] == "pre_norm, lr=0.01"
     assert "convergence ratio of pre_norm, lr=1e-12 over pre_norm, lr=0.01, local/mean/loss: not reached\n" in out
     assert len(rows(folder / "convergence.csv")) == 2 * 3  # of the training loss too
+    assert "biased against the variants" in out and "(cosine to 10 % of its peak)" in out
+    svg = (folder / "convergence.svg").read_text()
+    assert "biased against the variants" in svg
+
+
+def drawn_of(monkeypatch):
+    """What the figures of several runs are drawn of: by label, the seeds."""
+    seen = {}
+    from hcexp.cli import drawn
+
+    genuine = drawn.draw
+
+    def draw(groups, folder):
+        seen.update({label: sorted(seeds) for label, seeds in groups.items()})
+        return genuine(groups, folder)
+
+    monkeypatch.setattr("hcexp.cli.drawn.draw", draw)
+    return seen
+
+
+def test_two_runs_of_one_seed_are_both_drawn(trained, analyse, monkeypatch, tmp_path):
+    one, other, more = trained(), trained("data.seed=5"), trained("seed=1")
+    seen = drawn_of(monkeypatch)
+    analyse(one, other, more, "--to", tmp_path / "figures")
+    assert seen == {"pre_norm": [0, 1], "pre_norm, data.seed=5": [0]}
+
+
+def test_runs_of_one_name_are_both_drawn_and_each_has_its_folder(trained, analyse, monkeypatch, tmp_path):
+    run = trained()
+    copy = tmp_path / "elsewhere" / run.name
+    shutil.copytree(run, copy)
+    seen = drawn_of(monkeypatch)
+    out = analyse(run, copy, "--to", tmp_path / "figures")
+    assert seen == {"pre_norm, in runs": [0], "pre_norm, in elsewhere": [0]} and "analysed before" not in out
+    for way in ("runs", "elsewhere"):
+        assert read_about(tmp_path / "figures" / way / run.name).step == 6
+
+
+def test_an_old_run_and_the_new_one_in_its_place_are_told_apart_by_their_code(trained, analyse, monkeypatch, tmp_path):
+    run = trained()
+    aside = run.parent / "stale" / f"{run.name}-1"
+    shutil.copytree(run, aside)
+    result = json.loads((aside / "result.json").read_text())
+    result["record"]["code"] = "0123456789abcdef"
+    (aside / "result.json").write_text(json.dumps(result))
+    seen = drawn_of(monkeypatch)
+    analyse(aside, run, "--to", tmp_path / "figures")
+    code = json.loads((run / "result.json").read_text())["record"]["code"]
+    assert seen == {"pre_norm, code 01234567": [0], f"pre_norm, code {code[:8]}": [0]}
+    assert {path.name for path in (tmp_path / "figures").iterdir() if path.is_dir()} == {run.name, aside.name}
+
+
+def test_one_run_at_one_step_is_refused_twice(trained, refused):
+    run = trained()
+    newest = latest(run / "checkpoints")
+    assert refused("analyse", run, newest) == f"{run} and {newest} are one run at one step: name one of them"
+    assert not (run / "analysis").exists()
 
 
 @pytest.mark.slow

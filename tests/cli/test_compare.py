@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -61,6 +62,20 @@ def test_a_run_that_is_not_finished_is_named(make_run, compare, interrupt):
         other.train()
     _, out, _ = compare(one.identity, other.identity)
     assert f"Not finished: {other.identity[:8]} (failed)." in out
+
+
+def test_a_run_that_was_set_aside_is_told_from_the_one_in_its_place(make_run, compare, tmp_path):
+    run = make_run()
+    run.train()
+    aside = tmp_path / "runs" / "stale" / f"{run.identity}-1"
+    shutil.copytree(run.directory, aside)
+    result = json.loads((aside / "result.json").read_text())
+    result["record"]["code"] = "0" * 64
+    (aside / "result.json").write_text(json.dumps({**result, "state": "failed"}))
+    status, out, _ = compare(run.identity, aside)
+    assert status == 0 and cells(out, "code")[1] == "0" * 12
+    assert out.split().count(aside.name) == 3, "a table each of making and metrics, and the note"
+    assert f"Not finished: {aside.name} (failed)." in out
 
 
 def test_one_run_is_not_enough(compare):

@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 import torch
+from torch.distributed import checkpoint as distributed
 
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
@@ -65,8 +66,9 @@ def test_what_cannot_be_exported_is_one_line(refused, trained, tmp_path):
     assert refused("export", tmp_path) == f"{tmp_path} is not the folder of a run: it has no config.yaml"
     assert refused("export", run, "--checkpoint", "none.ckpt") == "--checkpoint=none.ckpt: there is no such file"
     assert refused("export", run, "--to", tmp_path).endswith("exists: delete it, or name another with --to")
-    (run / "checkpoints" / "step=000009.ckpt").mkdir()
-    torch.save({}, run / "checkpoints" / "step=000009.ckpt" / "meta.pt")
+    shards = run / "checkpoints" / "step=000009.ckpt"
+    distributed.save({"state_dict": {"weight": torch.ones(2)}}, checkpoint_id=shards, no_dist=True)
+    torch.save({}, shards / "meta.pt")
     assert "step=000009.ckpt is in shards: join them with `python -m lightning." in refused("export", run)
     shutil.rmtree(run / "checkpoints")
     assert latest(run / "checkpoints") is None

@@ -1,7 +1,9 @@
+import json
+
 import pytest
 from filelock import FileLock
 
-from hcexp.cli.run_folders import find_run, run_folders
+from hcexp.cli.run_folders import find_run, made_in, names, origins, run_folders
 
 
 @pytest.fixture
@@ -43,6 +45,10 @@ def test_every_run_is_listed_with_mode_state_and_measures(trained, runs):
         (["seed=range(1,3)"], [1]),
         (["seed=0", "scale=tiny"], [0]),
         (["residual=dhc", "seed=0"], []),
+        (["residual=glob(*)"], [0, 1]),
+        (["residual=glob(*,exclude=pre*)"], [1]),
+        (["seed=glob('0*')", "scale=glob(t*)"], [0]),
+        (["residual=glob(*hc)", "residual.n=glob(*)"], [1]),
     ],
     ids=str,
 )
@@ -57,7 +63,11 @@ def test_overrides_choose_among_the_runs(trained, runs, wanted, found):
     [
         ("residul=dhc", "residul is not a knob of any run in {}/runs, did you mean residual"),
         ("optimizer.l=1", "optimizer.l is not a knob of any run in {}/runs, did you mean optimizer.lr"),
-        ("seed=interval(0,3)", "seed=interval(0,3): give one value, several as 0,1, or a range as range(0,3)"),
+        (
+            "seed=interval(0,3)",
+            "seed=interval(0,3): give one value, several as 0,1, a range as range(0,3), or a pattern as glob(*)",
+        ),
+        ("residul=glob(*)", "residul is not a knob of any run in {}/runs, did you mean residual"),
     ],
 )
 def test_what_no_run_can_have_is_told_in_one_line(trained, runs, tmp_path, wanted, line):
@@ -85,6 +95,37 @@ def test_a_run_is_running_while_its_lock_is_held_and_stopped_afterwards(make_run
     with FileLock(run.directory / ".lock"):
         (running,) = run_folders(tmp_path / "runs")
         assert running.state == "running"
+
+
+def test_a_run_that_was_set_aside_keeps_its_curves(make_run, tracked, hcexp, tmp_path):
+    run = make_run(*tracked)
+    run.train()
+    losses = {name: value for name, value in run.result()["metrics"].items() if name != "local/mean/loss"}
+    result = json.dumps({**run.result(), "metrics": losses})
+    (run.directory / "result.json").write_text(result)  # what is left are the curves
+    before = next(run_folders(tmp_path / "runs")).loss
+    aside = tmp_path / "runs" / "stale" / f"{run.identity}-1"
+    aside.parent.mkdir()
+    run.directory.rename(aside)
+    (after,) = run_folders(tmp_path / "runs" / "stale")
+    assert after.loss == before and before[0] == "train"
+    assert not (aside.parent / "mlflow.db").exists()
+    status, out, _ = hcexp("runs", f"paths.runs={aside.parent}")
+    assert status == 0 and lines(out)[0][0] == aside.name
+
+
+def test_a_run_was_made_where_it_lies_unless_it_was_set_aside(tmp_path):
+    runs = tmp_path / "runs"
+    assert made_in(runs / "0123") == runs and made_in(runs / "stale" / "0123-12") == runs
+    assert made_in(tmp_path / "stale" / "0123") == tmp_path / "stale", "a folder of runs may have this name"
+
+
+def test_runs_of_one_name_are_called_by_the_way_to_them(tmp_path):
+    one, other, aside = (tmp_path / "a" / way / "0123" for way in ("runs", "more", "runs/stale"))
+    assert names([one, other.with_name("4567"), one]) == ["0123", "4567", "0123"]
+    assert names([one, other]) == ["runs/0123", "more/0123"] and names([one, aside]) == ["0123", "stale/0123"]
+    assert origins([one, other]) == ["runs", "more"] and origins([one, aside]) == ["runs", "runs/stale"]
+    assert len(set(origins([one, one.with_name("4567")]))) == 1
 
 
 def test_a_failed_run_says_why(make_run, interrupt, runs):
