@@ -8,7 +8,7 @@ from hcexp.report.contents import Measure, Report, ReportRow
 from hcexp.report.latex import latex
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
-from hcexp.report.records import csv, parts_csv
+from hcexp.report.records import csv, parts_csv, runs_csv
 from hcexp.report.search import SearchReport
 from hcexp.report.search_write import show_search, write_search
 from hcexp.report.terminal import show
@@ -25,6 +25,7 @@ __all__ = [
     "latex",
     "markdown",
     "parts_csv",
+    "runs_csv",
     "show",
     "show_search",
     "write",

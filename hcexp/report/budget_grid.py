@@ -12,6 +12,7 @@ from hcexp.report.setup import decay
 from hcexp.report.suites import loss_name
 
 SPEEDUP = "speedup"
+AT_LEAST = "≥"
 GROUPS = {equal: name.replace("equal", "Equal") for equal, name in EQUAL.items()}
 GROUPS[SPEEDUP] = "Convergence"
 COSTS = {FLOPS: "FLOPs a token, ratio", TIME: "time a token, ratio"}
@@ -74,7 +75,7 @@ def _speedup(budgets: Budgets, row: ReportRow) -> str:
     if found.not_reached:
         seeds = len(found.not_reached) + found.reached
         return "not reached" + (f" ({len(found.not_reached)} of {seeds})" if seeds > 1 else "")
-    return with_interval(found.ratio, 2)
+    return f"{AT_LEAST} {with_interval(found.ratio, 2)}" if found.at_least else with_interval(found.ratio, 2)
 
 
 def _notes(report: Report, budgets: Budgets) -> Iterator[str]:
@@ -107,6 +108,8 @@ def _notes(report: Report, budgets: Budgets) -> Iterator[str]:
         f"Convergence ratio: tokens of {baseline} over those at which the row first has the final loss of {baseline}, "
         "on the same curves; above 1 the row is faster. Not reached: not in all its tokens, under so many of the seeds."
     )
+    if any(found.ratio and found.at_least for found in budgets.speedups.values()):
+        yield f"{AT_LEAST}: already below that loss where the row's curve begins, and so sooner, nobody knows when."
 
 
 def _unfair(report: Report, budgets: Budgets) -> Iterator[str]:
@@ -119,16 +122,23 @@ def _unfair(report: Report, budgets: Budgets) -> Iterator[str]:
         for label, share in ((row.label, readings[row.label].read), (baseline, readings[row.label].baseline_read))
         if equal != TOKENS and share and share.mean < 1
     ]
-    if not (decays and early):
+    if not decays:
         return
-    label, share = min(early, key=lambda each: each[1])
-    steps = next(o.result["steps"] for o in report.outcomes if o.label == label and o.state == "finished")
-    yield (
-        f"Not quite fair: the learning rate decays ({' · '.join(decays)} of its peak at the last step), and before its "
-        "end a run has not had all of the decay. A run as long as that budget would have had, and would end lower; so "
-        "the columns of equal FLOPs and equal time are against what is read early. The fair comparison trains a row "
-        f"for its share of the steps: {label} with steps={round(share * steps)} instead of {steps}."
-    )
+    decay_of_all = f"the learning rate decays ({' · '.join(decays)} of its peak at the last step)"
+    if early:
+        label, share = min(early, key=lambda each: each[1])
+        steps = next(o.result["steps"] for o in report.outcomes if o.label == label and o.state == "finished")
+        yield (
+            f"Not quite fair: {decay_of_all}, and before its end a run has not had all of the decay. A run as long as "
+            "that budget would have had, and would end lower; so the columns of equal FLOPs and equal time are against "
+            f"what is read early. The fair comparison trains a row for its share of the steps: {label} with "
+            f"steps={round(share * steps)} instead of {steps}."
+        )
+    if budgets.speedups:
+        yield (
+            f"The convergence ratio is against the row: {decay_of_all}, and where the row first has the final loss of "
+            f"{baseline}, which has had all of the decay, it is still before the end of its own."
+        )
 
 
 def _time(report: Report, budgets: Budgets) -> str:

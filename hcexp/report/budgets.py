@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hcexp.analysis.convergence import Convergence, convergence
 from hcexp.report.costs import Costs, RowCost
@@ -39,12 +39,14 @@ class Speedup:
     """Tokens of the baseline over those at which a row has the baseline's final loss, over seeds.
 
     `ratio` is None where a seed of the row never has it: a mean over the others would flatter the row. `not_reached`
-    are those seeds, and `reached` is how many have it.
+    are those seeds, and `reached` is how many have it. With `at_least` the ratio is a lower bound, and has no interval:
+    a seed of the row is already below that loss where its curve begins.
     """
 
     ratio: Estimate | None
     reached: int
     not_reached: tuple[int, ...]
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,4 +184,7 @@ def _reading(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], ratios:
 
 def _speedup(found: Convergence) -> Speedup:
     ratios = list(found.ratios.values())
-    return Speedup(None if found.not_reached else estimate(ratios), len(ratios), found.not_reached)
+    ratio = None if found.not_reached else estimate(ratios)
+    if ratio and found.at_least:
+        ratio = replace(ratio, half_width=None, deviation=None)
+    return Speedup(ratio, len(ratios), found.not_reached, bool(found.at_least))

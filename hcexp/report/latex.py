@@ -30,6 +30,7 @@ SPECIAL = {
     "±": r"$\pm$",
     "−": r"$-$",
     "≈": r"$\approx$",
+    "≥": r"$\geq$",
     "√": r"$\surd$",
     "∞": r"$\infty$",
     "·": r"$\cdot$",
@@ -48,7 +49,7 @@ NARROW = 11
 def latex(report: Report) -> str:
     """The table of paper beside measured with its essential columns, and one of each curve at equal budgets.
 
-    The captions say what was compared, with the noise floor; comments have the commands.
+    The captions say what was compared, with the noise floor; comments have the question and the commands.
     """
     content = grid(report)
     names = {"paper": f"Paper, Table {report.sweep.table}", "run": "Runs"}
@@ -70,6 +71,8 @@ def escape(text: str) -> str:
 
 
 def _comments(report: Report) -> Iterator[str]:
+    if report.sweep.question:
+        yield f"% {' '.join(report.sweep.question.split())}"
     yield "% Needs \\usepackage{booktabs,amssymb,textcomp}, and UTF-8. Made by hcexp report; to repeat it:"
     for line in (report.command, *(outcome.command for outcome in report.outcomes if outcome.command)):
         yield f"%   {' '.join(line.split())}"

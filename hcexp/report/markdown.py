@@ -14,8 +14,9 @@ from hcexp.report.ranking_grid import ranking_grid, ranking_title
 
 
 def markdown(report: Report) -> str:
-    """Title, what the numbers say, the table, its notes, what is unfinished, set-up and commands."""
-    parts = [f"# {escape(report.sweep.title)}", escape(subtitle(report))]
+    """Title, question, what the numbers say, the table, its notes, what is unfinished, set-up and commands."""
+    question = [escape(report.sweep.question)] if report.sweep.question else []
+    parts = [f"# {escape(report.sweep.title)}", *question, escape(subtitle(report))]
     parts += [f"> **Warning.** {escape(warning)}" for warning in report.warnings]
     parts += [_list(report.statements), *_table(grid(report), report.rows)]
     for budgets in report.budgets:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hcexp.analysis.written import Connections, read_connections
+from hcexp.analysis.written import Connections, read_about, read_connections
 from hcexp.report.looks import marked
 from hcexp.study.sweep import Outcome, Sweep
 
@@ -52,13 +52,21 @@ class Panel:
 
 
 def matrices(sweep: Sweep, finished: Sequence[Outcome]) -> Matrices:
-    """What there is; a file that cannot be read is told, and breaks no report."""
+    """What there is of the weights with which the runs ended; what cannot be drawn is told, and breaks no report."""
     rows, remarks = [], []
     for row in sweep.rows:
         runs = sorted((outcome for outcome in finished if outcome.label == row.label), key=lambda run: run.seed)
         for run in runs:
+            folder, end = Path(run.directory) / FOLDER, run.result.get("steps")
+            about = read_about(folder)
+            if about and about.step != end:
+                remarks.append(
+                    f"{row.label}, seed {run.seed}: its analysis is of step {about.step}, and the run ended at step "
+                    f"{end}: left out; hcexp analyse {run.directory} makes it anew."
+                )
+                continue
             try:
-                found = read_connections(Path(run.directory) / FOLDER)
+                found = read_connections(folder)
             except ValueError as error:
                 remarks.append(f"{row.label}, seed {run.seed}: {error}.")
                 continue

@@ -1,4 +1,4 @@
-"""The report as CSV: unrounded, one line a row, an empty cell for what was not measured."""
+"""The report as CSV: unrounded, an empty cell for what was not measured; a line a row, a run, or a set or task."""
 
 import csv as writer
 import io
@@ -19,6 +19,20 @@ RUN = {SPIKES: "spikes", SPIKE_SCORE: "spike score", ACCURACY: "downstream accur
 def csv(report: Report) -> str:
     """A header and a line a row. Shares stay shares (0 to 1); the paper's columns keep its units."""
     return _written([dict(_cells(report, row)) for row in report.rows])
+
+
+def runs_csv(report: Report) -> str:
+    """A line for every row under every seed, with what became of it and its metrics by their own names: what every mean
+    and difference of a report is made of, and whatever else one would compare.
+    """
+    names = dict.fromkeys(name for outcome in report.outcomes for name in outcome.metrics)
+    return _written(
+        [
+            {"label": run.label, "seed": run.seed, "state": run.state, "run": run.directory.name}
+            | {name: run.metrics.get(name) for name in names}
+            for run in report.outcomes
+        ]
+    )
 
 
 def parts_csv(report: Report) -> str:
@@ -85,6 +99,7 @@ def _budgets(budgets: Budgets, label: str) -> Iterator[tuple[str, object]]:
     ratio = speedup and speedup.ratio
     yield f"{name} convergence ratio", ratio and ratio.mean
     yield f"{name} convergence ratio half width", ratio and ratio.half_width
+    yield f"{name} convergence ratio is a lower bound", ratio and speedup.at_least
     yield f"{name} convergence ratio seeds reached", speedup and speedup.reached
     yield f"{name} convergence ratio seeds not reached", speedup and len(speedup.not_reached)
 

@@ -49,9 +49,10 @@ def write_search(report: SearchReport, folder: Path) -> list[Path]:
 
 
 def search_markdown(report: SearchReport) -> str:
-    """Title, table, notes, every trial, and the command."""
+    """Title, question, table, notes, every trial, and the command."""
     parts = [
         f"# {escape(report.sweep.title)}",
+        escape(report.sweep.question),
         escape(report.subtitle),
         _markdown(*_table(report.rows)),
         "\n".join(f"- {escape(note)}" for note in report.notes),

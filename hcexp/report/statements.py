@@ -28,17 +28,17 @@ def statements(
 ) -> tuple[str, ...]:
     """In the order of reading: what may be compared, the noise, and then for each suite what was found.
 
-    `looks` marks the suites, or downstream, that were not read whole.
+    `looks` marks the suites, or downstream, that were not read whole; `rankings` are by the mean loss of each suite.
     """
     said = [_scope(sweep), *_looks(looks), *_seeds(sweep, rows)]
-    for suite in suites:
+    for suite, ranking in zip(suites, rankings, strict=True):
         metric = f"{suite}/mean/loss"
         name = f"{title(suite)} loss"
         said += _noise(rows, metric, name)
         said += _beyond(rows, metric, name)
         if sweep.table is not None:
             said += _signs(rows, metric, name)
-            said += _order(rows, metric, name)
+            said += _order(rows, ranking, name)
     said += [sentence for ranking in rankings for sentence in _ranking(ranking)]
     said += [sentence for each in budgets for sentence in _at_budgets(each, sweep.baseline)]
     if not suites:
@@ -109,11 +109,14 @@ def _signs(rows: Sequence[ReportRow], metric: str, name: str) -> list[str]:
     return [f"Sign of the difference to the baseline: {name} agrees in {', and in '.join(found)}."]
 
 
-def _order(rows: Sequence[ReportRow], metric: str, name: str) -> list[str]:
+def _order(rows: Sequence[ReportRow], ranking: Ranking, name: str) -> list[str]:
+    """Of the same levels as the ranking, so that both speak of one order."""
+    levels = {row.label: row.level for row in ranking.rows}
     found, known = [], []
-    for column in compared(metric):
-        values = [(row.measures[metric].value, row.printed.get(column)) for row in rows]
-        rank = rank_correlation([(value.mean, paper) for value, paper in values if value and paper is not None])
+    for column in compared(ranking.metric):
+        printed = {row.label: row.printed.get(column) for row in rows}
+        both = [(level, printed[label]) for label, level in levels.items() if printed[label] is not None]
+        rank = rank_correlation(both)
         if rank is not None:
             found.append(f"{fixed(rank.rho, 2)} (p {_equals(rank.p)}) with the paper's {PAPER_LOSS[column]}")
             known.append(rank)
@@ -149,13 +152,15 @@ def _ranking(ranking: Ranking) -> list[str]:
 
 
 def _at_budgets(budgets: Budgets, baseline: str) -> list[str]:
+    """How many rows are better than the baseline, and how many worse, where both have spent the same."""
     counts = []
     for equal, readings in budgets.readings.items():
         known = [at.difference for at in readings.values() if at.difference and at.difference.half_width is not None]
         if known:
             better = sum(found.beyond_noise and found.mean < 0 for found in known)
-            counts.append(f"{better} of {count(len(known), 'row')} at {EQUAL[equal]}")
+            worse = sum(found.beyond_noise and found.mean > 0 for found in known)
+            counts.append(f"at {EQUAL[equal]} {better} better and {worse} worse of {count(len(known), 'row')}")
     if not counts:
         return []
     name = loss_name(budgets.metric)
-    return [f"Better than {baseline} in {name}, beyond the noise of the seed: {', '.join(counts)}."]
+    return [f"Against {baseline} in {name}, beyond the noise of the seed: {', '.join(counts)}."]

@@ -12,6 +12,8 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+# Relative to the size of two losses, what they differ by in the last digits of a float64 is nothing.
+ROUNDING = 1e-12
 # Up to so many rows every order of them is tried: 9! are 362,880, and a table of the paper has at most 9 rows.
 EXACT = 9
 
@@ -61,16 +63,18 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     """Mean and t interval of `values`; None of nothing.
 
     A value that is not finite makes the mean NaN: a run that diverged must not look like one that was not
-    there.
+    there. Values that are all the same have a deviation of exactly 0.
     """
     count = len(values)
     if not count:
         return None
     if not all(math.isfinite(value) for value in values):
         return Estimate(math.nan, None, None, count)
-    mean = float(np.mean(values))
     if count == 1:
-        return Estimate(mean, None, None, 1)
+        return Estimate(float(values[0]), None, None, 1)
+    if len(set(values)) == 1:  # a sum of three divided by three need not be the value again
+        return Estimate(float(values[0]), 0.0, 0.0, count)
+    mean = float(np.mean(values))
     deviation = float(np.std(values, ddof=1))
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
     return Estimate(mean, quantile * deviation / math.sqrt(count), deviation, count)
@@ -80,9 +84,18 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
     """Of `values - baseline`, taken seed by seed over the seeds that both have.
 
     Under one seed both runs start from the same weights and see the same batches, so what they share
-    cancels, and the interval is narrower than that of a difference of means.
+    cancels, and the interval is narrower than that of a difference of means. Differences that rounding alone makes
+    are 0, and those that it alone tells apart are the same: else a t-test would find meaning in its last digits.
     """
-    return estimate([values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())])
+    pairs = [(values[seed], baseline[seed]) for seed in sorted(values.keys() & baseline.keys())]
+    differences = [value - other for value, other in pairs]
+    if differences and all(map(math.isfinite, differences)):
+        rounding = ROUNDING * max(abs(each) for pair in pairs for each in pair)
+        if all(abs(each) <= rounding for each in differences):
+            differences = [0.0] * len(differences)
+        elif max(differences) - min(differences) <= rounding:
+            differences = [differences[0]] * len(differences)
+    return estimate(differences)
 
 
 def noise_floor(deviation: float) -> float:

@@ -34,10 +34,10 @@ class Tuning:
 class Sweep:
     """Rows under seeds. It knows no scale: the same sweep runs on a laptop and on a cluster.
 
-    `table` is the paper's table that it answers, or None; `baseline` the label of the row that all others
-    are compared with; `overrides` are common to all rows and stand before the row's own. With a `search`, every row
-    stands for a search of its own in that space, under one seed. `tuning` says of rows with tuned values whose they
-    are.
+    `question` is what it asks, in a sentence or two; `table` the paper's table that it answers, or None; `baseline` the
+    label of the row that all others are compared with; `overrides` are common to all rows and stand before the row's
+    own. With a `search`, every row stands for a search of its own in that space, under one seed. `tuning` says of rows
+    with tuned values whose they are.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Sweep:
     overrides: tuple[str, ...] = ()
     search: Space | None = None
     tuning: Tuning | None = None
+    question: str = ""
 
     def __post_init__(self) -> None:
         where = f"sweep {self.name}"

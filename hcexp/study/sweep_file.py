@@ -11,7 +11,7 @@ from hcexp.study.grid import with_grid
 from hcexp.study.space import read_space
 from hcexp.study.sweep import Row, Sweep
 
-KEYS = ("title", "table", "baseline", "seeds", "overrides", "rows", "grid", "search")
+KEYS = ("title", "question", "table", "baseline", "seeds", "overrides", "rows", "grid", "search")
 ROW_KEYS = ("label", "overrides")
 
 
@@ -52,8 +52,9 @@ def _sweep(name: str, content: Any) -> Sweep:
     if not isinstance(content, dict):
         raise ValueError(f"{where}: the file must be a mapping with the keys {', '.join(KEYS)}")
     check_keys(where, content, KEYS, required=("title", "baseline"))
-    for key in ("title", "baseline"):
-        check_text(f"{where}: {key}", content[key])
+    for key in ("title", "question", "baseline"):
+        if key in content:
+            check_text(f"{where}: {key}", content[key])
     number = content.get("table")
     if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
         raise ValueError(f"{where}: table {number!r} is not the number of a table; null stands for none")
@@ -69,6 +70,7 @@ def _sweep(name: str, content: Any) -> Sweep:
         seeds=tuple(seeds),
         overrides=_overrides(where, content.get("overrides")),
         search=read_space(f"{where}: search", content["search"]) if "search" in content else None,
+        question=content.get("question", ""),
     )
 
 

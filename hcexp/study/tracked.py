@@ -35,7 +35,8 @@ class TrackedSweep:
             self._uri = store_uri(config.tracking.uri, config.paths.runs)
             with self._guarded():
                 open_store(self._uri, config.paths.runs, config.tracking.experiment)
-                about = {"scale": scale, "mlflow.note.content": sweep.title}
+                note = "\n\n".join(filter(None, (sweep.title, sweep.question)))
+                about = {"scale": scale, "mlflow.note.content": note}
                 self._parent = open_parent(self._uri, config.tracking.experiment, self._name, about | self._tags)
             for identity, label in known:
                 self.adopt(identity, label)

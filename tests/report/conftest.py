@@ -185,17 +185,18 @@ def evaluated(sweep, finished, configuration):
 def analysed():
     """A function: leaves connection matrices in a run's folder, as `hcexp analyse` does.
 
-    They are of four sublayers with n streams, without an effect on each other but for `shift`.
+    They are of four sublayers with n streams, without an effect on each other but for `shift`; of the weights after
+    `step` steps.
     """
 
-    def leave(directory, n=2, shift=0.0, kinds=("attention", "feed_forward") * 2):
+    def leave(directory, n=2, shift=0.0, kinds=("attention", "feed_forward") * 2, step=100):
         sublayers = len(kinds)
         C_0 = np.tril(np.full((sublayers + 1, sublayers + 1), 0.5 + shift))
         C_0[-1] = n
         C = np.stack([np.tril(np.full((sublayers, sublayers + 1), 0.25 * i - shift)) for i in range(1, n + 1)])
         found = SimpleNamespace(connections=Unfolded(torch.from_numpy(C_0), torch.from_numpy(C)), kinds=kinds)
         write_numbers(directory / "analysis", Numbers(list(weights(found)), *[[]] * (len(Numbers._fields) - 1)))
-        write_about(directory / "analysis", About(**{field.name: None for field in fields(About)}))
+        write_about(directory / "analysis", About(**{**{field.name: None for field in fields(About)}, "step": step}))
         return Connections(C_0, C, kinds)
 
     return leave
@@ -222,7 +223,7 @@ def whole(sweep, finished, configuration, analysed):
             for seed in seeds:
                 outcomes.append(made(label, index, seed, config, folder))
                 if index and seed == seeds[0]:
-                    analysed(outcomes[-1].directory, n=max(index - 1, 1), shift=0.1 * index)
+                    analysed(outcomes[-1].directory, n=max(index - 1, 1), shift=0.1 * index, step=1000)
         if len(seeds) > 1:
             at = 2 * len(seeds) - 1
             broken = {"state": "failed", "error": "loss is nan at step 40: try a lower optimizer.lr"}

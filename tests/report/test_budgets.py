@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hcexp.report import build
+from hcexp.report import build, latex
 from hcexp.report.budget_grid import budget_grid
 from hcexp.report.budgets import budgets, read_at
 from hcexp.report.costs import Costs, RowCost, costs
@@ -66,6 +66,22 @@ def test_a_cheaper_row_is_compared_with_an_earlier_baseline(made):
     # The row has spent all its time when the baseline was at step 50: 5 - 2 / 2 = 4.
     assert row.read.mean == 1 and row.baseline_read.mean == 0.5
     assert row.value.mean == 2.5 and row.difference.mean == pytest.approx(-1.5)
+
+
+def test_a_run_of_fewer_tokens_is_compared_where_it_ends(made):
+    sweep, (base, row) = made(ratio=0.5)
+    # Half the run: from 5 to 3.75 in 3200 tokens. It took 50 s, as did 50 s of the baseline's 100.
+    half = {"steps": 50, "tokens": 3200}
+    short = replace(row, result={**row.result, **half}, curve={MEAN: line(5.0, 2.5)[:6]})
+    found = only(sweep, [base, short]).readings
+    at = found["tokens"]["row"]
+    assert (at.read.mean, at.baseline_read.mean) == (1, 0.5)
+    assert at.value.mean == pytest.approx(3.75) and at.difference.mean == pytest.approx(-0.25)
+    twice = {"steps": 200, "tokens": 12800}
+    long = replace(row, result={**row.result, **twice}, curve={MEAN: line(5.0, 2.5) + [(200, 2.0)]})
+    at = only(sweep, [base, long]).readings["tokens"]["row"]
+    assert (at.read.mean, at.baseline_read.mean) == (0.5, 1)
+    assert at.value.mean == pytest.approx(2.5) and at.difference.mean == pytest.approx(-0.5)
 
 
 def test_between_evaluations_it_is_interpolated(made):
@@ -160,6 +176,17 @@ def test_convergence_is_the_baselines_tokens_over_those_of_the_row(made):
     assert found.ratio.mean == pytest.approx(1.25) and found.reached == 2 and found.not_reached == ()
 
 
+def test_a_row_that_begins_below_has_a_lower_bound_of_the_ratio(made):
+    sweep, outcomes = made(seeds=(0, 1))
+    # One seed is at 2.9 where its curve begins, at step 20: sooner than 3, but nobody saw when.
+    below = replace(outcomes[2], curve={MEAN: [(20, 2.9), (100, 2.5)]})
+    report = build(sweep, [*outcomes[:2], below, outcomes[3]], "tiny")
+    found = report.budgets[0].speedups["row"]
+    assert found.at_least and found.ratio.mean == pytest.approx((5 + 1.25) / 2) and found.ratio.half_width is None
+    assert cells(report)["row"][-1] == "≥ 3.12" and "≥: already below that loss" in notes(report)
+    assert "≥" not in notes(build(sweep, outcomes, "tiny")) and r"$\geq$ 3.12" in latex(report)
+
+
 def test_a_seed_that_never_gets_there_leaves_no_mean(made):
     sweep, outcomes = made(seeds=(0, 1))
     worse = replace(outcomes[3], curve={MEAN: line(6.0, 4.5)})
@@ -188,6 +215,19 @@ def test_the_table_says_what_was_read_where(made):
     assert "11 evaluations a run" in notes(cheaper) and "straight line" in notes(cheaper)
 
 
+def test_what_was_counted_has_no_interval_over_seeds(made, measured):
+    sweep, outcomes = made(seeds=(0, 1, 2))
+    # Three times 1.1 have a mean, and a deviation, that are rounded.
+    rows = (
+        RowCost("base", True, None, None, None, measured()),
+        RowCost("row", False, None, None, None, measured(step=1.1)),
+    )
+    report = build(sweep, outcomes, "tiny")
+    known = replace(report, costs=Costs(rows), budgets=budgets(sweep, outcomes, Costs(rows)))
+    (cell,) = [text for text in cells(known)["row"] if text.startswith("1.1")]
+    assert cell == "1.100"
+
+
 def test_the_training_loss_is_called_what_it_is(made):
     report = build(*made(metric=TRAINING), "tiny")
     assert "no suite was evaluated on the way" in notes(report)
@@ -204,14 +244,38 @@ def test_a_decayed_schedule_is_named_as_unfair(made, configuration, knobs, said)
         assert "row with steps=50 instead of 100" in notes(report)
         cheaper = build(*made(ratio=0.25, config=configuration(*knobs)), "tiny")
         assert "base with steps=25 instead of 100" in notes(cheaper)
+        assert "is against the row: the learning rate decays (cosine to 10 % of its peak" in notes(report)
     else:
-        assert "fair" not in notes(report)
+        assert "fair" not in notes(report) and "against the row" not in notes(report)
 
 
-def test_the_statement_counts_what_is_better_at_each_budget(whole_report):
-    (said,) = [each for each in whole_report.statements if each.startswith("Better than OLMo-1B")]
-    assert "3 of 4 rows at equal tokens" in said and "rows at equal training FLOPs" in said
-    assert said.endswith("0 of 4 rows at equal measured time.")
+def test_the_convergence_ratio_is_against_the_row_at_equal_cost_too(made, configuration):
+    report = build(*made(ratio=1.0, config=configuration()), "tiny")
+    assert "Not quite fair" not in notes(report)
+    assert "final loss of base, which has had all of the decay, it is still before the end of its own" in notes(report)
+
+
+def test_the_statement_counts_what_is_better_and_what_is_worse_at_each_budget(sweep, finished):
+    # Over three seeds: one row is far better, one a little but takes twice the time, one far worse, one within noise.
+    ends = {"base": [3.0, 3.1, 3.2], "far": [2.0, 2.1, 2.21], "slow": [2.9, 3.0, 3.11], "bad": [3.5, 3.6, 3.71]}
+    ends["noisy"] = [3.1, 3.1, 3.1]
+    outcomes = [
+        finished(
+            label,
+            seed,
+            end,
+            curves={MEAN: line(5.0, end)},
+            metrics={"perf/train_seconds": 200.0 if label == "slow" else 100.0},
+        )
+        for label, by_seed in ends.items()
+        for seed, end in enumerate(by_seed)
+    ]
+    report = build(sweep(labels=tuple(ends), table=None), outcomes, "tiny")
+    (said,) = [each for each in report.statements if each.startswith("Against base")]
+    assert said == (
+        "Against base in embedded loss, beyond the noise of the seed: at equal tokens 2 better and 1 worse of 4 rows, "
+        "at equal measured time 1 better and 2 worse of 4 rows."
+    )
 
 
 def test_runs_that_failed_have_no_part(made):

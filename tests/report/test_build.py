@@ -104,10 +104,30 @@ def test_a_perfect_order_ranks_one_and_three_rows_are_not_ranked(sweep, losses):
     exact = {"OLMo-1B": [2.811], "DHC×1": [2.819], "DHC×2": [2.802], "DHC×4": [2.781]}
     text = "\n".join(build(sweep(seeds=(0,)), losses(exact), "tiny").statements)
     # Two of the 24 orders of four rows are as good, or as bad.
-    assert "1.00 (p = 0.083) with the paper's V2 loss" in text and "over 4 rows" in text
+    assert "embedded loss is 1.00 (p = 0.083) with the paper's V2 loss" in text and "over 4 rows" in text
     fewer = dict(list(exact.items())[:3])
     text = "\n".join(build(sweep(labels=tuple(fewer), seeds=(0,)), losses(fewer), "tiny").statements)
     assert "Spearman" not in text
+
+
+def test_an_order_turned_round_ranks_minus_one(sweep, losses):
+    turned = {"OLMo-1B": [-2.811], "DHC×1": [-2.819], "DHC×2": [-2.802], "DHC×4": [-2.781]}
+    text = "\n".join(build(sweep(seeds=(0,)), losses(turned), "tiny").statements)
+    assert "embedded loss is −1.00 (p = 0.083) with the paper's V2 loss" in text
+
+
+def test_a_row_that_lacks_a_seed_keeps_its_place_in_the_rank_correlation(sweep, losses):
+    # Paired by seed the order is the paper's; DHC×1, the worst, has the lowest mean, for want of the hardest seed.
+    values = {
+        "OLMo-1B": [4.00, 4.10, 5.50],
+        "DHC×1": [4.01, 4.11, None],
+        "DHC×2": [3.97, 4.07, 5.47],
+        "DHC×4": [3.95, 4.05, 5.45],
+    }
+    report = build(sweep(), losses(values), "tiny")
+    (said,) = [each for each in report.statements if each.startswith("Order: ")]
+    assert "embedded loss is 1.00 (p = 0.083) with the paper's V2 loss" in said
+    assert [row.label for row in report.rankings[0].rows] == ["DHC×4", "DHC×2", "OLMo-1B", "DHC×1"]
 
 
 def test_table_3_takes_its_baseline_from_table_1(sweep, losses):

@@ -63,6 +63,12 @@ def test_the_caption_has_the_noise_floor_and_comments_the_commands(whole_report)
     assert "%   hcexp train label=DHC×4 seed=2" in comments and "booktabs" in comments[0]
 
 
+def test_the_question_is_the_first_comment(sweep):
+    text = latex(build(sweep(question="Is it\n\\end{document} better?"), [], "tiny"))
+    assert text.startswith("% Is it \\end{document} better?\n% Needs ")
+    assert latex(build(sweep(), [], "tiny")).startswith("% Needs ")
+
+
 def test_one_seed_says_in_the_caption_that_there_is_no_interval(sweep, losses):
     text = latex(build(sweep(seeds=(0,)), losses({"OLMo-1B": [4.0], "DHC×2": [3.9]}), "tiny"))
     assert "One seed: no interval can be given" in re.search(r"\\caption\{(.*)\}$", text, flags=re.M)[1]

@@ -43,6 +43,12 @@ def test_equal_budgets_have_a_table_and_every_table_its_cells(whole_report):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
+def test_the_question_comes_first(sweep):
+    asked = build(sweep(question="Is *it*\nbetter?"), [], "tiny")
+    assert markdown(asked).startswith("# A question\n\nIs \\*it\\* better?\n\nsweep asked · ")
+    assert markdown(build(sweep(), [], "tiny")).startswith("# A question\n\nsweep asked · ")
+
+
 @pytest.mark.parametrize("text", ["a|b", "<script>x</script>", "*a* _b_ `c` [d](e)", "one\ntwo", "back\\slash"])
 def test_labels_and_errors_are_text(text):
     made = escape(text)

@@ -33,6 +33,22 @@ def test_a_table_that_cannot_be_read_is_told_and_the_next_seed_taken(sweep, fini
     assert found.remarks[0].replace("'", "&#39;") in html(build(sweep(labels=("base",), table=None), outcomes, "tiny"))
 
 
+def test_an_analysis_of_another_step_is_told_and_not_drawn(sweep, finished, analysed, tmp_path):
+    outcomes = [replace(finished("base", seed, 4.0), directory=tmp_path / str(seed)) for seed in (0, 1)]
+    for outcome, step in zip(outcomes, (50, 100), strict=True):
+        analysed(outcome.directory, step=step)
+    of_sweep = sweep(labels=("base",), seeds=(0, 1), table=None)
+    found = matrices(of_sweep, outcomes)
+    assert [row.seed for row in found.rows] == [1], "the next seed stands for the row"
+    (remark,) = found.remarks
+    assert remark == (
+        "base, seed 0: its analysis is of step 50, and the run ended at step 100: left out; "
+        f"hcexp analyse {tmp_path / '0'} makes it anew."
+    )
+    assert matrices(of_sweep, outcomes[:1]).rows == ()
+    assert remark in html(build(of_sweep, outcomes, "tiny"))
+
+
 def test_weights_that_are_not_finite_are_told_and_not_drawn(sweep, finished, analysed, tmp_path):
     outcome = replace(finished("base", 0, 4.0), directory=tmp_path)
     analysed(tmp_path, shift=float("nan"))

@@ -76,6 +76,20 @@ def test_hostile_labels_errors_and_titles_are_text(report):
     assert shown.count(EVIL) >= 4, "title, label, error and command are shown as they are"
 
 
+def test_the_question_comes_right_after_the_title(sweep):
+    text = html(build(sweep(question=EVIL), [], "tiny"))
+    page = Page(text)
+    tags = [tag for tag, _ in page.elements]
+    assert tags[tags.index("h1") + 1] == "p" and page.elements[tags.index("h1") + 1][1] == {"class": "question"}
+    assert EVIL in page.texts and "script" not in tags
+    assert 'class="question"' not in html(build(sweep(), [], "tiny"))
+
+
+def test_what_answers_no_table_is_only_called_measured(sweep):
+    assert '<h2 id="table-title">Paper beside measured</h2>' in html(build(sweep(), [], "tiny"))
+    assert '<h2 id="table-title">Measured</h2>' in html(build(sweep(table=None), [], "tiny"))
+
+
 def test_the_data_parses_and_gives_the_label_back(report):
     built = report()
     page = Page(html(built))

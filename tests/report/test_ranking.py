@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from hcexp.report import build
-from hcexp.report.ranking import ranking
+from hcexp.report.ranking import levels, ranking
 from hcexp.report.ranking_grid import ranking_grid
 from hcexp.report.statistics import holm
 
@@ -37,6 +37,16 @@ def test_a_row_that_lacks_a_seed_gains_nothing_by_it():
     found = ranking("v3/mean/loss", "base", lacking)
     assert [row.label for row in found.rows] == ["good", "near", "base", "bad"]
     assert found.rows[-1].value.mean == pytest.approx(4.07) and found.rows[2].p is not None
+
+
+def test_the_levels_are_the_baselines_mean_and_the_paired_difference():
+    lacking = {**VALUES, "bad": {0: 4.02, 1: 4.12}, "alone": {7: 3.0}, "nothing": {}}
+    found = levels("base", lacking)
+    base = (4.00 + 4.10 + 4.31) / 3
+    assert found == pytest.approx(
+        {"base": base, "near": base - 0.01 / 3, "good": base - 0.1, "bad": base + 0.02, "alone": 3}
+    )
+    assert {row.label: row.level for row in ranking("v3/mean/loss", "base", lacking).rows} == found
 
 
 def test_one_seed_is_ranked_and_nothing_told_apart(sweep, losses):

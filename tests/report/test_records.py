@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from hcexp.report import build, csv
+from hcexp.report import build, csv, runs_csv
 
 VALUES = {"OLMo-1B": [1 / 3, 2 / 3], "DHC×1": [0.1, 0.2], 'a, "b"\nc': [0.3, 0.7], "DHC×4": [0.25]}
 
@@ -38,3 +38,16 @@ def test_not_measured_is_empty_and_no_column_is_called_v2(lines):
     _, read = lines
     assert {line["embedded ppl"] for line in read} == {""} == {line["downstream accuracy"] for line in read}
     assert not [name for name in read[0] if name.startswith(("V2", "V3"))]
+
+
+def test_every_run_has_a_line_from_which_any_pair_of_rows_can_be_compared(lines):
+    report, _ = lines
+    read = list(reader.DictReader(io.StringIO(runs_csv(report), newline="")))
+    assert [(line["label"], int(line["seed"])) for line in read] == [
+        (label, seed) for label in VALUES for seed in (0, 1)
+    ]
+    for line in read:
+        loss = dict(enumerate(VALUES[line["label"]])).get(int(line["seed"]))
+        assert line["embedded/mean/loss"] == ("" if loss is None else repr(loss))
+        assert line["state"] == ("missing" if loss is None else "finished")
+    assert read[2]["run"] == "DHC×1-0"

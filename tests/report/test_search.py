@@ -8,6 +8,7 @@ import yaml
 from rich.console import Console
 
 from hcexp.report import SearchReport, build, html, markdown, show, show_search, write_search
+from hcexp.report.search_write import search_markdown
 from hcexp.report.tuning import tuning
 from hcexp.study.found import Drawn, Found
 from hcexp.study.space import Space
@@ -120,6 +121,15 @@ def test_the_folder_has_the_table_every_trial_and_the_tuned_values(report, tmp_p
         {"optimizer.lr": 0.001, "data.batch_size": 50},
         {"optimizer.lr": 0.0098, "data.batch_size": 99},
         None,
+    ]
+
+
+def test_the_question_stands_below_the_title(report, tmp_path):
+    assert search_markdown(report).split("\n\n")[1].startswith("search tune")
+    asked = replace(report, sweep=replace(report.sweep, question="Which is better?"))
+    assert search_markdown(asked).split("\n\n")[1:3] == [
+        "Which is better?",
+        "search tune · scale tiny · 4 trials a row · seed 0",
     ]
 
 

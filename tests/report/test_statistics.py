@@ -38,6 +38,26 @@ def test_a_value_that_is_not_finite_is_not_averaged_away(bad):
     assert math.isnan(found.mean) and found.half_width is None and found.count == 3
 
 
+@pytest.mark.parametrize("value", [1.001953125e-3, 0.1, 1.1, 1.0052083333333333, 4.15])
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_values_that_are_all_the_same_have_no_deviation_at_all(value, count):
+    found = estimate([value] * count)
+    assert (found.mean, found.deviation, found.half_width) == (value, 0.0, 0.0)
+
+
+def test_what_rounding_alone_makes_of_a_difference_is_none():
+    # 0.1 + 0.2 is the next float64 after 0.3, and 4.4 - 4.1 another 0.3 than 4.3 - 4.0.
+    same = paired_difference({0: 0.1 + 0.2, 1: 0.1 + 0.2, 2: 0.1 + 0.2}, {0: 0.3, 1: 0.3, 2: 0.3})
+    assert (same.mean, same.deviation, same.p_value, same.beyond_noise) == (0.0, 0.0, 1.0, False)
+    some = paired_difference({0: 0.1 + 0.2, 1: 0.3, 2: 0.1 + 0.2}, {0: 0.3, 1: 0.3, 2: 0.3})
+    assert (some.mean, some.p_value, some.beyond_noise) == (0.0, 1.0, False)
+    assert 4.3 - 4.0 != 4.4 - 4.1
+    shifted = paired_difference({0: 4.3, 1: 4.4}, {0: 4.0, 1: 4.1})
+    assert shifted.mean == pytest.approx(0.3) and shifted.deviation == 0.0
+    small = paired_difference({0: 4.0 + 1e-9, 1: 4.1 + 3e-9}, {0: 4.0, 1: 4.1})
+    assert small.mean == pytest.approx(2e-9, rel=1e-4) and small.deviation == pytest.approx(math.sqrt(2) * 1e-9, 1e-4)
+
+
 def test_beyond_noise_is_that_the_interval_excludes_zero():
     assert estimate([-1.0, -1.01, -0.99]).beyond_noise is True
     assert estimate([-1.0, 1.2, -0.99]).beyond_noise is False

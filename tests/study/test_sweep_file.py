@@ -11,6 +11,7 @@ from tests.registered import MODES
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 GOOD = """
 title: A question
+question: Which is better?
 table: 1
 baseline: base
 seeds: [0, 3]
@@ -37,14 +38,22 @@ def test_a_sweep_is_read_whole(tmp_path):
         rows=(Row("base", ("residual=pre_norm",)), Row("other", ("residual=dhc", "residual.n=2"))),
         seeds=(0, 3),
         overrides=("trainer.max_steps=10",),
+        question="Which is better?",
     )
 
 
 def test_a_users_own_file_and_defaults(tmp_path):
     path = write(tmp_path, "title: t\nbaseline: a\nrows: [{label: a}]\n", "own")
     sweep = load_sweep(path, SWEEPS)
-    assert (sweep.name, sweep.table, sweep.seeds, sweep.overrides) == ("own", None, (0,), ())
+    assert (sweep.name, sweep.table, sweep.seeds, sweep.overrides, sweep.question) == ("own", None, (0,), (), "")
     assert sweep.rows == (Row("a", ()),)
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_sweep_has_its_question(path):
+    question = load_sweep(path.stem, SWEEPS).question
+    assert question.endswith("?") and len(question) < 200
+    assert "The question" not in path.read_text(encoding="utf-8"), "it stands in one place"
 
 
 @pytest.mark.parametrize(("name", "number"), [("table1", 1), ("table2", 2), ("table3", 3), ("table4", 4), ("quick", 1)])
@@ -91,7 +100,7 @@ def test_quick_is_table_1_under_one_seed():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("table: 1", "tabel: 1", "unknown key 'tabel'. Did you mean table? Allowed: title, table"),
+        ("table: 1", "tabel: 1", "unknown key 'tabel'. Did you mean table? Allowed: title, question, table"),
         ("label: other, overrides", "label: other, override", "row 2: unknown key 'override'. Did you mean overrides"),
         ("label: other", "label: base", "label 'base' stands on more than one row"),
         ("baseline: base", "baseline: bass", "baseline 'bass' is not a row; rows are base, other"),
@@ -107,6 +116,8 @@ def test_quick_is_table_1_under_one_seed():
         ("table: 1", "table: one", "table 'one' is not the number of a table"),
         ("title: A question", "", "title is missing"),
         ("title: A question", "title: 7", "title 7 is not a text"),
+        ("question: Which is better?", "question: [a]", "question ['a'] is not a text"),
+        ("question: Which is better?", "question:", "question None is not a text"),
         ("label: other", "label: 4", "row 2: label 4 is not a text"),
         ("{label: other, overrides: [residual=dhc, residual.n=2]}", "other", "row 2 is not a mapping"),
         ("[residual=dhc, residual.n=2]", "[residual]", "override 'residual' is not of the form key=value"),
@@ -251,7 +262,7 @@ def test_rows_must_be_there(tmp_path, rows):
 @pytest.mark.parametrize("text", ["", "- a\n", "word\n"])
 def test_a_file_that_is_no_mapping(tmp_path, text):
     write(tmp_path, text)
-    with pytest.raises(ValueError, match="must be a mapping with the keys title, table"):
+    with pytest.raises(ValueError, match="must be a mapping with the keys title, question, table"):
         load_sweep("mine", tmp_path)
 
 

@@ -12,7 +12,7 @@ ROWS = (Row("plain", ("residual=pre_norm",)), Row("DHC×2", ("residual=dhc", "re
 
 @pytest.fixture
 def sweep():
-    return Sweep(name="own", title="A question", table=1, baseline="plain", rows=ROWS)
+    return Sweep(name="own", title="A title", question="A question?", table=1, baseline="plain", rows=ROWS)
 
 
 def children(client, store_uri, parent):
@@ -43,6 +43,7 @@ def test_the_runs_of_a_sweep_are_its_children_as_soon_as_they_are_recorded(sweep
     followed = follow(sweep, points)
     client = MlflowClient(store_uri)
     parent = parent_of(client)
+    assert parent.data.tags["mlflow.note.content"] == "A title\n\nA question?"
     assert set(children(client, store_uri, parent.info.run_id)) == {"plain"}
     points[1].run.train()
     adopt(followed, points)
