@@ -1,7 +1,7 @@
 """Ends an unpromising trial of a search."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,10 @@ PRUNERS = {
     "successive_halving": "SuccessiveHalvingPruner",
     "hyperband": "HyperbandPruner",
 }
-PRUNED = "pruned at step"  # attribute of a trial
+# Attributes of a search's trial.
+PRUNED = "pruned at step"
+DRAW = "draw"  # which draw of its row it is, from 0; several attempts may be made at one
+IDENTITY = "identity"  # of its run
 
 
 def make_pruner(name: str, **settings: Any) -> "BasePruner":
@@ -47,9 +50,28 @@ def make_pruner(name: str, **settings: Any) -> "BasePruner":
         raise ValueError(f"{name}: {' '.join(str(error).split())}") from None
 
 
+def one_a_draw(trials: Iterable["FrozenTrial"]) -> list["FrozenTrial"]:
+    """The newest trial of every draw, in the order of the draws; a trial that no search has drawn is its own."""
+    newest = {trial.user_attrs.get(DRAW, trial.number): trial for trial in trials}
+    return [newest[draw] for draw in sorted(newest)]
+
+
+def one_a_run(trials: Iterable["FrozenTrial"]) -> list["FrozenTrial"]:
+    """The newest trial of every draw but of those that have drawn the run of an earlier one, in their order."""
+    runs: dict[str | int, FrozenTrial] = {}
+    for trial in one_a_draw(trials):
+        runs.setdefault(_run(trial), trial)
+    return list(runs.values())
+
+
+def _run(trial: "FrozenTrial") -> str | int:
+    return trial.user_attrs.get(IDENTITY, trial.number)
+
+
 class Pruning(L.Callback):
     """Reports the mean validation loss to a trial of an Optuna study after every validation but the last, and stops
-    the training if the study's pruner finds it too high among the trials at that optimiser step.
+    the training if the study's pruner finds it too high among the trials at that optimiser step. There every run
+    counts once, however often it was tried or drawn.
 
     `pruned` is then true. A run that goes on from a checkpoint reports no step twice, and stops where it would have
     stopped: the decision is written before the report that it follows from. Of several processes the first decides.
@@ -129,13 +151,17 @@ class Pruning(L.Callback):
         self._storage.set_trial_intermediate_value(self._trial_id, step, loss)
 
     def _ask_pruner(self, step: int, loss: float) -> tuple["FrozenTrial", "FrozenTrial", bool]:
-        """The trial before and after, and whether it is unpromising; asked in a copy of the study."""
+        """The trial before and after, and whether it is unpromising; asked in a copy of the study that no failed
+        attempt has part in, and in which every trial has the number that it would have without them.
+        """
         import optuna
 
         trials = self._storage.get_all_trials(self._study_id)
         before = trials[self.trial]
         before.intermediate_values[step] = loss
+        trials = one_a_run(trials)
+        place = [_run(trial) for trial in trials].index(_run(before))
         copy = optuna.create_study(study_name=self.study)
         copy.add_trials(trials)
-        decided = self.pruner.prune(copy, copy.get_trials()[self.trial])
-        return before, copy.get_trials()[self.trial], decided
+        decided = self.pruner.prune(copy, copy.get_trials()[place])
+        return before, copy.get_trials()[place], decided

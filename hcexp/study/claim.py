@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hcexp.callbacks.pruning import PRUNED
 from hcexp.run import LOCK, RESULT
 from hcexp.study.point import Point
 
@@ -137,8 +138,9 @@ def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
     """Take the point of a trial that waits, or that runs and whose worker is dead; None if that cannot be.
 
     The lock comes before the state, so that a trial is never running without somebody at it, unless he died. What is
-    settled without another run is settled here: a run that was finished meanwhile, by whatever means, and one whose
-    worker died between its end and the entry.
+    settled without another run is settled here: a run that was finished meanwhile, by whatever means, one that was
+    pruned as this trial, and one whose worker died between its failure and the entry. A run that was pruned as the
+    trial of another study goes on.
     """
     lock = RunLock.take(point.run.directory)
     if lock is None:
@@ -150,12 +152,13 @@ def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
             return None
         result = point.run.result()
         died = trial.state == TrialState.RUNNING
-        if not died and result["state"] in ("failed", "pruned"):  # of an earlier attempt, or of somebody else's
+        ends = {"finished": True, "pruned": PRUNED in trial.user_attrs, "failed": died}.get(result["state"], False)
+        if not ends and result["state"] in STATES:  # of an earlier attempt, or of somebody else's
             (point.run.directory / RESULT).unlink()
         if not died and not study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
             return None
         claim = Claim(point, lock, study, trial)
-        if result["state"] == "finished" or (died and result["state"] in STATES):
+        if ends:
             claim.settle(result)
             return None
         return claim
@@ -186,6 +189,11 @@ def failed_for_good(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and attempt(trial) >= ATTEMPTS
 
 
+def settled(trial: FrozenTrial) -> bool:
+    """Whether the trial is finished, pruned, or failed for good."""
+    return trial.state.is_finished() and not to_try_again(trial)
+
+
 def attempt_again(study: Study, trial: FrozenTrial, number: int) -> None:
     """Enter a trial that waits for the same point as `trial`, as attempt `number`.
 
@@ -202,3 +210,18 @@ def attempt_again(study: Study, trial: FrozenTrial, number: int) -> None:
             user_attrs={**{k: v for k, v in trial.user_attrs.items() if k != "error"}, "attempt": number},
         )
     )
+
+
+def settle_alike(study: Study, trial: FrozenTrial, other: FrozenTrial) -> None:
+    """Enter what became of `other`, which is settled, as what became of `trial`, an unsettled one of the same run.
+
+    Call it under `hcexp.tracking.journal.exclusive`. The state comes last: whoever is killed before does it once more.
+    """
+    storage = study._storage
+    storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)  # for Optuna, what has ended has begun
+    for step, loss in other.intermediate_values.items():
+        storage.set_trial_intermediate_value(trial._trial_id, step, loss)
+    for name in ("error", PRUNED, "attempt"):
+        if name in other.user_attrs:
+            storage.set_trial_user_attr(trial._trial_id, name, other.user_attrs[name])
+    storage.set_trial_state_values(trial._trial_id, other.state, other.values)

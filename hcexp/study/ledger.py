@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcexp.configuration import shareable
-from hcexp.study.claim import Claim, Tally, attempt, attempt_again, failed_for_good, take, to_try_again, value
+from hcexp.study.claim import Claim, Tally, attempt, attempt_again, failed_for_good, settled, take, to_try_again, value
 from hcexp.study.point import Point
 from hcexp.tracking.journal import JOURNAL, exclusive, open_journal
 
@@ -66,8 +66,7 @@ class Ledger:
 
     def tally(self) -> Tally:
         latest = self._latest()
-        settled = sum(trial.state.is_finished() and not to_try_again(trial) for trial in latest)
-        return Tally(len(latest), settled, sum(trial.state == TrialState.RUNNING for trial in latest))
+        return Tally(len(latest), sum(map(settled, latest)), sum(t.state == TrialState.RUNNING for t in latest))
 
     def failed(self) -> list[tuple[Point, str]]:
         return [(self._point(t), t.user_attrs["error"]) for t in self._latest() if failed_for_good(t)]

@@ -17,16 +17,25 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hcexp.callbacks.pruning import DRAW, IDENTITY, one_a_draw, one_a_run
 from hcexp.configuration import compose, shareable
 from hcexp.run import Run
-from hcexp.study.claim import Claim, Tally, attempt, attempt_again, failed_for_good, take, to_try_again
+from hcexp.study.claim import (
+    Claim,
+    Tally,
+    attempt,
+    attempt_again,
+    failed_for_good,
+    settle_alike,
+    settled,
+    take,
+    to_try_again,
+)
 from hcexp.study.found import Found, drawn
 from hcexp.study.overrides import override, read
 from hcexp.study.point import Point
 from hcexp.study.space import Space
 from hcexp.tracking.journal import exclusive
-
-DRAW = "draw"  # attribute of a trial: which draw of its row it is, from 0; several attempts may be made at one
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,14 @@ class RowSearch:
         return sum(trial.state == TrialState.RUNNING for trial in latest), len(latest)
 
     def claim(self) -> Claim | None:
-        """A point that was drawn and that nobody is at, or else that of another draw; None if neither is left."""
+        """A point that was drawn and that nobody is at, or else that of another draw; None if neither is left.
+
+        A point is run once: a draw of the same values as an earlier one ends as that one does, without another run.
+        """
         self.try_again(to_try_again)
         while True:
-            for trial in self._latest():
+            self._settle_repeats()
+            for trial in one_a_run(self._latest()):
                 if not trial.state.is_finished() and (claim := take(self._study, trial, self._trial_point(trial))):
                     return claim
             if not self._draw():
@@ -94,8 +107,8 @@ class RowSearch:
 
     def tally(self) -> Tally:
         latest = self._latest()
-        settled = sum(trial.state.is_finished() and not to_try_again(trial) for trial in latest)
-        return Tally(self._space.trials, settled, sum(trial.state == TrialState.RUNNING for trial in latest))
+        running = sum(trial.state == TrialState.RUNNING for trial in latest)
+        return Tally(self._space.trials, sum(map(settled, latest)), running)
 
     def failed(self) -> Iterator[tuple[Point, str]]:
         for trial in filter(failed_for_good, self._latest()):
@@ -109,8 +122,20 @@ class RowSearch:
         """The newest trial of every draw, in order; of a search that had more trials before, the first ones."""
         if not self._journal.exists():
             return []
-        latest = {trial.user_attrs[DRAW]: trial for trial in self._study.get_trials(deepcopy=False)}
-        return [latest[draw] for draw in range(min(len(latest), self._space.trials))]
+        return one_a_draw(self._study.get_trials(deepcopy=False))[: self._space.trials]
+
+    def _settle_repeats(self) -> None:
+        if self._repeats():
+            with exclusive(self._journal):
+                for trial, first in self._repeats():
+                    settle_alike(self._study, trial, first)
+
+    def _repeats(self) -> list[tuple[FrozenTrial, FrozenTrial]]:
+        """The draws that are to be settled because an earlier one of the same run is; with that one."""
+        latest = self._latest()
+        first = {trial.user_attrs[IDENTITY]: trial for trial in one_a_run(latest)}
+        pairs = [(trial, first[trial.user_attrs[IDENTITY]]) for trial in latest]
+        return [(trial, first) for trial, first in pairs if settled(first) and not trial.state.is_finished()]
 
     def _draw(self) -> bool:
         """Enter another draw; False if the row has had all of its."""
@@ -127,7 +152,7 @@ class RowSearch:
                     distributions=self._space.distributions,
                     user_attrs={
                         DRAW: len(latest),
-                        "identity": run.identity,
+                        IDENTITY: run.identity,
                         "label": self._point.row.label,
                         "overrides": shareable(run.overrides),
                         "attempt": 1,

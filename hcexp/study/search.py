@@ -21,7 +21,8 @@ class Search:
     configuration; the next are drawn at random, the same for all rows; then TPE draws. What is drawn depends on the
     number of the draw and on the row's trials so far, and on nothing in the process: with one worker a search that was
     killed and goes on draws what an undisturbed one draws. What is still at work, or has failed for good, counts as bad
-    (the constant liar), so that several workers keep away from each other and from what fails.
+    (the constant liar), so that several workers keep away from each other and from what fails. Values that a row has
+    drawn before are not run again: that trial ends as the first of them does.
 
     A study belongs to the row's resolved configuration and the space: if either is changed it is another study; with
     more trials it is the same one.

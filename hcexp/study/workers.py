@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from hcexp.callbacks.checkpoint_folder import by_step
 from hcexp.configuration import shareable
 from hcexp.run import RESULT
 from hcexp.study.claim import Claim, Source
@@ -21,6 +22,7 @@ from hcexp.study.point import Point
 from hcexp.whole_file import write_json
 
 LOG = "log.txt"
+CHECKPOINTS = "checkpoints"
 POLL_SECONDS = 0.2
 TAIL_BYTES = 4096
 STEP = re.compile(r"^step (\d+)/(\d+)  (.*)$", re.MULTILINE)
@@ -28,12 +30,13 @@ STEP = re.compile(r"^step (\d+)/(\d+)  (.*)$", re.MULTILINE)
 
 @dataclass
 class Worker:
-    """A process at a claimed point's run."""
+    """A process at a claimed point's run; `begun` is the step of the newest checkpoint that it found there."""
 
     claim: Claim
     process: ForkServerProcess
     slot: int
     started: float
+    begun: int = 0
 
     @property
     def point(self) -> Point:
@@ -76,8 +79,9 @@ def run_points(
     """Run what the source gives until it is done, `workers` at a time, with the cores (and GPUs) shared out.
 
     That includes waiting for the runs that others have taken. A run that fails does not stop the others: its result
-    says so. `changed` is called several times a second with the workers that run, `ended` once for each with its
-    result. Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back.
+    says so. One that a signal ends goes on, and no attempt is counted if it has left a newer checkpoint than it began
+    with. `changed` is called several times a second with the workers that run, `ended` once for each with its result.
+    Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back.
     """
     running: list[Worker] = []
     try:
@@ -111,8 +115,9 @@ def run_points(
 def _start(claim: Claim, slot: int, workers: int) -> tuple[Worker, Connection]:
     log = claim.point.run.directory / LOG
     log.unlink(missing_ok=True)
+    begun = _newest(claim.point)
     process, go = launch(claim.point.arguments, log, claim.lock, _environment(slot, workers))
-    return Worker(claim, process, slot, time.monotonic()), go
+    return Worker(claim, process, slot, time.monotonic(), begun), go
 
 
 def _environment(slot: int, workers: int) -> dict[str, str]:
@@ -136,11 +141,25 @@ def _settle(worker: Worker) -> dict | None:
         return None
     worker.signal(signal.SIGKILL)  # of a run of several processes, those that the first one left behind
     result = worker.point.run.result()
-    if result["state"] == "missing":
+    if missing := result["state"] == "missing":
         result |= _failure(worker)
+    if result["state"] == "failed" and _was_signalled(worker) and (step := _newest(worker.point)) > worker.begun:
+        worker.claim.release()  # preempted, or short of memory beside others: no fault of the run's
+        return result | {"error": f"{result['error']}; it goes on from step {step}, and no attempt is counted"}
+    if missing:
         write_json(worker.point.run.directory / RESULT, result)
     worker.claim.settle(result)
     return result
+
+
+def _was_signalled(worker: Worker) -> bool:
+    """Whether a signal ended the process: at once, or in order, with 128 and the signal's number as its exit status."""
+    return worker.process.exitcode < 0 or worker.process.exitcode > 128
+
+
+def _newest(point: Point) -> int:
+    """Step of the newest checkpoint of a point's run, 0 without one. By its name: reading them all takes long."""
+    return max((step for step, _ in by_step(point.run.directory / CHECKPOINTS)), default=0)
 
 
 def _failure(worker: Worker) -> dict:

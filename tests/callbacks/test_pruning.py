@@ -1,3 +1,4 @@
+import random
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from optuna.trial import TrialState, create_trial
 
 from hcexp.callbacks import Pruning, StepCheckpoint
-from hcexp.callbacks.pruning import PRUNED, make_pruner
+from hcexp.callbacks.pruning import DRAW, IDENTITY, PRUNED, make_pruner, one_a_draw, one_a_run
 from hcexp.tracking.journal import open_journal
 
 MEDIAN = {"name": "median", "n_startup_trials": 2}
@@ -150,6 +151,83 @@ def test_a_decision_that_is_killed_half_way_is_the_same_the_second_time(study, p
     trainer = fit(validated({2: 5.0}), [again], 8, **EVERY_2)
     assert trainer.global_step == 2 and again.pruned
     assert reported(study) == {2: 5.0} and study.trials[3].system_attrs == {"completed_rung_0": 5.0}
+
+
+def report(callback, losses):
+    """What happens in a run whose validations give these losses; the step at which it is pruned, if it is."""
+    strategy = SimpleNamespace(broadcast=lambda decided: decided)
+    state = SimpleNamespace(fn=TrainerFn.FITTING)
+    trainer = SimpleNamespace(is_global_zero=True, strategy=strategy, state=state, max_steps=99)
+    callback.on_fit_start(trainer, None)
+    for trainer.global_step, loss in losses.items():
+        module = SimpleNamespace(suite=SimpleNamespace(name="local"), validation={"local/mean/loss": loss})
+        callback.on_validation_end(trainer, module)
+        if callback.pruned:
+            return trainer.global_step
+    return None
+
+
+def search(storage, name, pruning, pruner, courses, failures=None):
+    """One draw after the other; of some a first attempt fails after so many reports. Where each was pruned."""
+    study = optuna.create_study(storage=storage, study_name=name)
+    ends = []
+    for draw, course in enumerate(courses):
+        known = {"user_attrs": {DRAW: draw, IDENTITY: str(draw)}}
+        if draw in (failures or {}):
+            study.add_trial(create_trial(state=TrialState.RUNNING, **known))
+            number = len(study.trials) - 1
+            report(pruning(pruner, trial=number, name=name), dict(list(course.items())[: failures[draw]]))
+            study.tell(number, state=TrialState.FAIL)
+            known = {each: getattr(study.trials[number], each) for each in ATTRIBUTES}
+        study.add_trial(create_trial(state=TrialState.RUNNING, **known))
+        number = len(study.trials) - 1
+        ends.append(report(pruning(pruner, trial=number, name=name), course))
+        pruned = ends[-1] is not None
+        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+        study.tell(number, None if pruned else course[max(course)], state=state)
+    return ends
+
+
+ATTRIBUTES = ("intermediate_values", "system_attrs", "user_attrs")  # that an attempt has of the one before
+HALVING = {"name": "successive_halving", "min_resource": 2, "reduction_factor": 2}
+HYPERBAND = {"name": "hyperband", "min_resource": 1, "max_resource": 8, "reduction_factor": 2}
+
+
+def test_a_failed_attempt_does_not_compete_with_the_one_after_it(study, pruning):
+    courses = [{1: loss, 2: loss} for loss in (1.0, 2.0, 1.5)]
+    for name, failures in (("undisturbed", {}), ("failed once", {1: 2})):
+        assert search(study._storage, name, pruning, HALVING, courses, failures) == [None, 2, 2], name
+
+
+@pytest.mark.parametrize("pruner", [MEDIAN, HALVING, HYPERBAND], ids=lambda pruner: pruner["name"])
+def test_a_failure_changes_no_later_decision(study, pruning, pruner):
+    """Hyperband puts a trial into a bracket by its number, and attempts have numbers too."""
+    draw = random.Random(0)
+    courses = [{step: draw.uniform(1, 2) for step in range(1, 8)} for _ in range(12)]
+    undisturbed = search(study._storage, "search", pruning, pruner, courses)
+    assert None in undisturbed and len(set(undisturbed)) > 1
+    optuna.delete_study(storage=study._storage, study_name="search")  # Hyperband goes by the name as well
+    failures = {0: 1, 1: 3, 2: 1, 5: 2, 8: 7}  # after so many reports at most: some are pruned before
+    assert search(study._storage, "search", pruning, pruner, courses, failures) == undisturbed
+
+
+def test_of_several_attempts_the_newest_counts_and_of_several_draws_of_a_run_the_first():
+    draws = [(0, "a"), (1, "b"), (2, "a"), (1, "b"), (3, "c")]
+    trials = [
+        create_trial(value=float(value), user_attrs={DRAW: draw, IDENTITY: identity})
+        for value, (draw, identity) in enumerate(draws)
+    ]
+    assert [trial.value for trial in one_a_draw(trials)] == [0, 3, 2, 4]
+    assert [trial.value for trial in one_a_run(trials)] == [0, 3, 4]
+
+
+def test_a_run_that_is_drawn_again_counts_once(study, pruning):
+    """What was drawn three times is not three of five that are better."""
+    for identity, loss in (("a", 1.0), ("b", 3.0), ("c", 4.0), ("a", 1.0), ("a", 1.0)):
+        drawn = {DRAW: len(study.trials), IDENTITY: identity}
+        study.add_trial(create_trial(value=loss, intermediate_values={1: loss}, user_attrs=drawn))
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs={DRAW: 9, IDENTITY: "d"}))
+    assert report(pruning({"name": "median", "n_startup_trials": 1}, trial=9), {1: 2.5}) is None
 
 
 def test_of_several_processes_the_first_decides_and_all_hear_it(pruning):

@@ -5,11 +5,16 @@ from multiprocessing import get_context
 import optuna
 import pytest
 from filelock import FileLock
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
+from hcexp.callbacks.pruning import PRUNED
 from hcexp.run import LOCK, RESULT
-from hcexp.study.claim import RunLock, take
+from hcexp.study.claim import RunLock, settle_alike, take
 from hcexp.tracking.journal import JOURNAL, open_journal
+
+
+class Killed(Exception):
+    pass
 
 
 def test_one_at_a_time_is_at_a_run(tmp_path):
@@ -82,8 +87,10 @@ def test_what_is_put_back_is_no_failure(entered):
     assert take(study, study.trials[0], point) is not None
 
 
-def die(study, point):
+def die(study, point, pruned=None):
     claim = take(study, study.trials[0], point)
+    if pruned:  # the run itself enters the decision
+        study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, pruned)
     claim.lock.close()  # as the kernel does
     assert state(study) == TrialState.RUNNING
 
@@ -103,7 +110,7 @@ def test_a_dead_workers_point_is_taken_up(entered):
 )
 def test_a_run_that_outlived_its_driver_is_entered(entered, result, expected):
     study, point = entered
-    die(study, point)
+    die(study, point, pruned=4 if result == "pruned" else None)
     point.run.leave(result)
     assert take(study, study.trials[0], point) is None
     assert state(study) == expected
@@ -124,6 +131,56 @@ def test_the_result_of_an_earlier_attempt_is_nobodys(entered, old):
     die(study, point)
     assert not (point.run.directory / RESULT).exists()
     assert take(study, study.trials[0], point) is not None
+
+
+def test_a_run_that_another_study_has_pruned_goes_on(entered):
+    """Also where the worker of this one was dead when that happened."""
+    study, point = entered
+    die(study, point)
+    point.run.leave("pruned")
+    claim = take(study, study.trials[0], point)
+    assert claim is not None and point.run.result()["state"] == "missing"
+    claim.settle(point.run.leave("finished"))
+    assert state(study) == TrialState.COMPLETE
+
+
+def test_what_was_pruned_as_this_trial_stays_pruned(entered):
+    """The sweep was stopped between the end of the run and the entry."""
+    study, point = entered
+    claim = take(study, study.trials[0], point)
+    study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, 4)
+    point.run.leave("pruned")
+    claim.release()
+    assert take(study, study.trials[0], point) is None
+    assert state(study) == TrialState.PRUNED and point.run.result()["state"] == "pruned"
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_trial_ends_as_another_did_also_at_the_second_try(entered, writes, monkeypatch):
+    study, _ = entered
+    courses = {2: 5.0, 4: 4.5}
+    attributes = {"identity": "a", "attempt": 2, PRUNED: 4}
+    pruned = create_trial(state=TrialState.PRUNED, value=4.5, intermediate_values=courses, user_attrs=attributes)
+    study.add_trial(pruned)
+    left = iter(range(writes))
+
+    def killed_at(write):
+        def call(*arguments):
+            if next(left, None) is None:
+                raise Killed
+            return write(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        for name in ("set_trial_user_attr", "set_trial_intermediate_value", "set_trial_state_values"):
+            patched.setattr(study._storage, name, killed_at(getattr(study._storage, name)))
+        settle_alike(study, *study.trials)
+    assert not state(study).is_finished()
+    settle_alike(study, *study.trials)
+    first, second = study.trials
+    assert (first.state, first.value, first.intermediate_values) == (TrialState.PRUNED, 4.5, courses)
+    assert first.user_attrs == second.user_attrs
 
 
 @pytest.mark.parametrize("metrics", [{}, {"local/mean/loss": float("nan")}])

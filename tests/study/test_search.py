@@ -1,24 +1,20 @@
 import json
 import math
-import os
 import random
-import signal
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
-from multiprocessing import get_context
 from threading import Thread
 
 import pytest
 from omegaconf import OmegaConf
 
 from hcexp.configuration import compose
-from hcexp.objective import NextToken
-from hcexp.run import INHERITED, Run
+from hcexp.run import Run
 from hcexp.study import row_search as module
-from hcexp.study.claim import ATTEMPTS
+from hcexp.study.claim import ATTEMPTS, Tally
 from hcexp.study.overrides import read
-from hcexp.study.point import Point, plan
+from hcexp.study.point import Point
 from hcexp.study.search import Search
 from hcexp.study.space import Space
 from hcexp.study.sweep import Row, Sweep
@@ -219,6 +215,75 @@ def test_draws_keep_away_from_what_fails(make):
     assert sum(rate > 0.02 for rate in drawn) <= 2
 
 
+THREE = {"optimizer.lr": {"choices": [0.003, 0.0005, 0.03]}}  # one is finished, one pruned, and one fails
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_point_is_run_once_however_often_it_is_drawn(make, seed):
+    """Two workers take turns at random, and one of them may be killed."""
+    space, draw = Space(THREE, trials=9, startup=4), random.Random(seed)
+    search, other = make(space, labels=("DHC",)), make(space, labels=("DHC",))
+    ended, at_work = [], []
+    while not search.done():
+        claim = draw.choice([search, other]).claim() if len(at_work) < 2 else None
+        if claim:
+            assert claim.point.run.identity not in [each.point.run.identity for each in at_work]
+            at_work.append(claim)
+        if at_work and draw.random() < 0.6:
+            claim = at_work.pop(draw.randrange(len(at_work)))
+            if draw.random() < 0.3:
+                claim.lock.close()
+                continue
+            ended.append(claim.point.run.identity)
+            claim.settle(result_of(claim.point))
+    (found,) = search.found()
+    states = {0.003: "finished", 0.0005: "pruned", 0.03: "failed"}
+    assert [trial.state for trial in found.trials] == [states[rate] for rate in values(found)]
+    assert len(found.trials) == 9 and set(values(found)) == set(states)
+    runs = {trial.identity: trial.state for trial in found.trials}
+    assert all(ended.count(identity) == (ATTEMPTS if runs[identity] == "failed" else 1) for identity in runs)
+    assert {trial.state.name for trial in search._rows[0]._latest()} == {"COMPLETE", "PRUNED", "FAIL"}
+
+
+def test_a_draw_of_what_is_at_work_waits_for_it(make):
+    space = Space({"optimizer.lr": {"choices": [0.003, 0.0005]}}, trials=6)
+    search, other = make(space, labels=("DHC",)), make(space, labels=("DHC",))
+    claims = [search.claim(), other.claim()]
+    assert search.claim() is None and other.tally() == Tally(6, 0, 2)
+    claims[0].settle(result_of(claims[0].point))
+    assert other.claim() is None and not other.done()
+    assert {trial.state for trial in other.found()[0].trials} == {"finished", "missing"}
+    claims[1].settle(result_of(claims[1].point))
+    assert search.claim() is None and search.tally() == Tally(6, 6, 0)
+
+
+def test_a_run_that_is_pruned_while_others_look_for_a_point_is_not_taken(make, monkeypatch):
+    search = make(Space({"optimizer.lr": {"choices": [0.003, 0.0005]}}, trials=6), labels=("DHC",))
+    claims = [search.claim(), search.claim()]
+    assert search.claim() is None
+    (pruned,) = (claim for claim in claims if claim.point.run.config.optimizer.lr == 0.0005)
+    with monkeypatch.context() as patched:
+        patched.setattr(module.RowSearch, "_settle_repeats", lambda row: None)  # it has just looked
+        (pruned.point.run.directory / "result.json").write_text(json.dumps(result_of(pruned.point)))
+        pruned.settle(result_of(pruned.point))
+        assert search.claim() is None
+    assert search.claim() is None and search.found()[0].count("pruned") == values(search.found()[0]).count(0.0005)
+    assert pruned.point.run.result()["state"] == "pruned"
+
+
+def test_what_has_failed_for_good_is_tried_again_once_for_all_its_draws(make):
+    search = make(Space(THREE, trials=9), labels=("DHC",))
+    finish(search)
+    failed = [draw for draw, rate in enumerate(values(search.found()[0])) if rate == 0.03]
+    assert len(failed) > 1 and [point.draw for point, _ in search.failed()] == failed
+    search.renew()
+    claim = search.claim()
+    assert claim.point.draw == failed[0] and search.claim() is None
+    claim.settle({"state": "finished", "error": None, "metrics": {"local/mean/loss": 0.5}})
+    assert search.claim() is None and search.done() and search.failed() == []
+    assert [search.found()[0].trials[draw].loss for draw in failed] == [0.5] * len(failed)
+
+
 def test_a_run_that_is_finished_already_is_entered_and_not_repeated(make):
     first = make(labels=("DHC",)).claim()
     first.lock.close()
@@ -289,52 +354,3 @@ def test_groups_switches_and_whole_numbers_can_be_searched(make):
     assert seen[0] == ["schedule=cosine", "optimizer.decay_norms=false", "data.batch_size=2"]
     assert {type(trial.values["data.batch_size"]) for trial in search.found()[0].trials} == {int}
     assert len(set(map(tuple, seen))) > 2
-
-
-@pytest.mark.slow
-def test_trials_that_are_pruned_are_the_same_after_kills(minute, tmp_path):
-    """Real runs, each in a process of its own, that is killed with SIGKILL at some step of every second trial."""
-    minute = [each for each in minute if not each.startswith(("steps", "paths.runs"))]
-    pruner = {"name": "median", "n_startup_trials": 2}
-    space = Space(LR, trials=7, startup=4, validations=6, pruner=pruner)
-    sweep = Sweep("tune", "A question", None, "DHC", (Row("DHC", ("residual=dhc",)),), search=space)
-
-    def search(runs):
-        common = [*minute, "steps=12", f"paths.runs={tmp_path}/{runs}", "callbacks.checkpoint.every_n_steps=1"]
-        return Search(sweep, "tiny", plan(sweep, "tiny", common))
-
-    def found(runs, killed_at=lambda draw: None):
-        search_, seen = search(runs), set()
-        while claim := search_.claim():
-            step = None if claim.point.draw in seen else killed_at(claim.point.draw)
-            seen.add(claim.point.draw)
-            process = get_context("fork").Process(target=_train, args=(claim, step))
-            process.start()
-            process.join()
-            if process.exitcode == 0:
-                claim.settle(claim.point.run.result())
-            else:
-                assert process.exitcode == -signal.SIGKILL and claim.point.run.result()["state"] == "missing"
-                claim.lock.close()
-                search_ = search(runs)
-        return search_.found(), [trial.intermediate_values for trial in search_._rows[0]._latest()]
-
-    undisturbed = found("undisturbed")
-    assert {trial.state for trial in undisturbed[0][0].trials} == {"finished", "pruned"}
-    assert found("killed", {1: 5, 2: 2, 4: 4, 5: 3, 6: 1}.get) == undisturbed
-
-
-def _train(claim, killed_at):
-    """What a worker does; the process is killed in the middle of a step."""
-    os.environ[INHERITED] = str(claim.lock.fileno())
-    genuine = NextToken.training_step
-
-    def training_step(self, batch, batch_idx):
-        if self.trainer.global_step == killed_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return genuine(self, batch, batch_idx)
-
-    NextToken.training_step = training_step
-    arguments = claim.point.arguments
-    result = Run(compose(arguments), arguments).train()
-    os._exit(0 if result["identity"] == claim.point.run.identity else 1)

@@ -9,7 +9,7 @@ import pytest
 
 from hcexp.run import RESULT
 from hcexp.study import Ledger, run_points, workers
-from hcexp.study.claim import RunLock, Tally
+from hcexp.study.claim import ATTEMPTS, RunLock, Tally
 from hcexp.study.launch import LOST, Launched
 from hcexp.study.workers import Worker, default_workers
 
@@ -140,6 +140,63 @@ def test_a_process_that_is_killed_is_a_failure_and_hurts_no_other(ledger, launch
         ("other", "finished", None),
     ]
     assert one.failed() == []
+
+
+def checkpoint(log, step):
+    """What a run leaves on its way; gives whether it was not there before."""
+    path = log.parent / "checkpoints" / f"step={step:06}.ckpt"
+    path.parent.mkdir(exist_ok=True)
+    new = not path.exists()
+    path.touch()
+    return new
+
+
+@pytest.mark.parametrize("stopped", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_signal_ends_goes_on_as_the_same_attempt_if_it_has_come_further(ledger, launched, stopped):
+    """Preempted, say, or killed for a neighbour's want of memory, as often as may be."""
+
+    def killed_on_its_way(log):
+        for step in range(1, 3 * ATTEMPTS):
+            if checkpoint(log, step):
+                if stopped == signal.SIGTERM:  # in order, with a result and an exit status
+                    finish(log, "failed", error="SIGTERM")
+                    os._exit(128 + stopped)
+                os.kill(os.getpid(), stopped)
+        finish(log)
+
+    launched.does = killed_on_its_way
+    one = ledger("a", "b")
+    ended = [end for end in run(one) if end[0] == "a"]
+    why = "SIGTERM" if stopped == signal.SIGTERM else "no output (exit status -9)"
+    goes_on = [f"{why}; it goes on from step {step}, and no attempt is counted" for step in range(1, 3 * ATTEMPTS)]
+    assert ended == [*(("a", "failed", error) for error in goes_on), ("a", "finished", None)]
+    assert [trial.user_attrs["attempt"] for trial in one._study.trials] == [1, 1] and one.failed() == []
+
+
+def test_what_a_signal_ends_again_and_again_at_the_same_step_has_failed(ledger, launched):
+    def killed_at_two(log):
+        checkpoint(log, 1)
+        checkpoint(log, 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    launched.does = killed_at_two
+    one = ledger("a")
+    first, *others = run(one)
+    assert "goes on from step 2" in first[2]
+    assert others == [("a", "failed", "no output (exit status -9)")] * ATTEMPTS
+    assert [error for _, error in one.failed()] == ["no output (exit status -9)"]
+
+
+def test_an_error_is_a_failure_however_far_the_run_has_come(ledger, launched):
+    def fail(log):
+        checkpoint(log, len(launched.seen))
+        if len(launched.seen) > ATTEMPTS:
+            return finish(log)
+        finish(log, "failed", error="loss is nan")
+        os._exit(1)
+
+    launched.does = fail
+    assert run(ledger("a")) == [("a", "failed", "loss is nan")] * ATTEMPTS
 
 
 def test_the_result_counts_and_not_the_exit_status(ledger, launched):
