@@ -3,17 +3,15 @@
 import json
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import which
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from filelock import FileLock, Timeout
 from hydra.utils import instantiate
-from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -24,12 +22,11 @@ from hcexp.configuration import shareable
 from hcexp.data.loader import require_even
 from hcexp.export import OlmoWeights
 from hcexp.identity import differences, effective, hashed, listed, load_config
+from hcexp.run_lock import locked
 from hcexp.tracking import labels, public, record, send_unsent, store_uri, telling
 from hcexp.whole_file import write_json, write_text
 
 RESULT = "result.json"
-LOCK = ".lock"  # in the run's folder; flock: whoever is at the run holds it, and it dies with its process
-INHERITED = "HCEXP_RUN_LOCK"  # environment variable: number of a file descriptor that holds this run's lock already
 CONFIG = "config.yaml"  # the resolved configuration
 HASHED = "identity.json"  # what the folder's name is the hash of
 
@@ -127,7 +124,7 @@ class Run:
             ValueError: another process is at the run, and this is one of several started together, which would
                 wait for it at their rendezvous until that gives up.
         """
-        with self._locked():
+        with locked(self.directory):
             result = self.result()
             if result["state"] != "finished":
                 return self._train()
@@ -140,35 +137,6 @@ class Run:
         if result["state"] == "finished" and result.get("run_id") and "uri" in self.config.tracking:
             uri = store_uri(self.config.tracking.uri, self.config.paths.runs)
             rank_zero_only(send_unsent)(uri, result["run_id"], self.directory)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the run's lock; where the first of several processes, or whoever started this one, holds it: nothing."""
-        if rank_zero_only.rank or self._inherits_lock():
-            yield  # the lock belongs to what both have opened: releasing it here would take it from the other
-            return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.directory / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if _started_together():
-                raise ValueError(
-                    f"another process is at the run {self.directory}: start again when it is done"
-                ) from None
-            print(f"another process is at the run {self.directory}: waiting for it", flush=True)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            self._remove_unstarted()
-            lock.release()
-
-    def _inherits_lock(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(int(os.environ[INHERITED])), os.stat(self.directory / LOCK))
-        except (KeyError, ValueError, OSError):  # it is that of another run
-            return False
 
     def _train(self) -> dict[str, Any]:
         config, directory = self.config, self.directory
@@ -277,13 +245,6 @@ class Run:
             resolved["tracking"]["uri"] = public(resolved["tracking"]["uri"])
         return resolved
 
-    def _remove_unstarted(self) -> None:
-        """A run that could not start leaves no folder behind."""
-        lock = self.directory / LOCK
-        if list(self.directory.iterdir()) == [lock]:
-            lock.unlink()
-            self.directory.rmdir()
-
     def _objective(self) -> L.LightningModule:
         config = self.config
         return instantiate(
@@ -321,13 +282,6 @@ class Run:
         }
         _write_json(self.directory / RESULT, result)
         return result
-
-
-def _started_together() -> bool:
-    """Whether this process is one of several that torchrun or SLURM has started for one run."""
-    return int(os.environ.get("WORLD_SIZE", 1)) > 1 or (
-        SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", 1)) > 1
-    )
 
 
 def require_compiler() -> None:

@@ -6,6 +6,7 @@ from shutil import which
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
 
@@ -114,3 +115,11 @@ def interrupt(monkeypatch):
 
     yield at
     signal.signal(signal.SIGINT, handler)  # Lightning ignores it after the first
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Every call of `Trainer.fit`, with its keywords."""
+    calls, fit = [], Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self, *a, **k: (calls.append(k), fit(self, *a, **k)))
+    return calls

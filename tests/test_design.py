@@ -21,7 +21,7 @@ FLOORS = (
     ("cost", "analysis", "evaluation", "export"),
     ("optim", "tracking", "callbacks"),
     ("configuration", "identity", "objective"),
-    ("attempts",),
+    ("attempts", "run_lock"),
     ("run",),
     ("study",),
     ("report",),

@@ -19,7 +19,7 @@ import hcexp.run
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.objective import NextToken
-from hcexp.run import INHERITED, LOCK, Run
+from hcexp.run import Run
 from tests.conftest import MINUTE
 
 # The curves' points, the checkpoints and the validations fall on different steps, and the last is none of the first.
@@ -363,35 +363,6 @@ def test_a_pruned_run_says_so_and_may_go_on(begin, undisturbed, tmp_path, monkey
     assert again.directory == run.directory
     assert again.train()["state"] == "finished"
     assert Left(run, tmp_path / "mlflow.db") == undisturbed
-
-
-# One at a time
-
-
-def test_a_lock_that_was_inherited_is_neither_waited_for_nor_released(make_run, monkeypatch):
-    import fcntl
-
-    run = make_run("steps=2")
-    run.directory.mkdir(parents=True)
-    with open(run.directory / LOCK, "w") as held, open(run.directory / LOCK) as other:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setenv(INHERITED, str(held.fileno()))
-        assert run.train()["state"] == "finished"
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def test_the_lock_of_another_run_is_not_this_ones(make_run, monkeypatch, tmp_path):
-    import fcntl
-
-    run = make_run("steps=2")
-    run.directory.mkdir(parents=True)
-    monkeypatch.setenv("WORLD_SIZE", "2")  # else it would wait
-    with open(tmp_path / "other", "w") as other, open(run.directory / LOCK, "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setenv(INHERITED, str(other.fileno()))
-        with pytest.raises(ValueError, match=f"another process is at the run {run.directory}"):
-            run.train()
 
 
 # What changed meanwhile

@@ -3,14 +3,12 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 
 import hcexp.run
 from hcexp.callbacks import latest
@@ -34,14 +32,6 @@ def assert_same(one, other):
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
-
-
-@pytest.fixture
-def fits(monkeypatch):
-    """Every call of `Trainer.fit`, with its keywords."""
-    calls, fit = [], Trainer.fit
-    monkeypatch.setattr(Trainer, "fit", lambda self, *a, **k: (calls.append(k), fit(self, *a, **k)))
-    return calls
 
 
 # Results
@@ -201,39 +191,6 @@ def test_an_old_failure_does_not_outlive_the_next_attempt(make_run, interrupt, m
     with pytest.raises(ValueError, match="the second"):
         make_run().train()
     assert run.result()["state"] == "missing"
-
-
-def test_a_second_process_waits_for_the_first(make_run, fits, capsys):
-    from threading import Thread
-
-    from filelock import FileLock
-
-    run = make_run()
-    result = run.train()
-    (run.directory / "result.json").rename(run.directory / "kept")
-    with FileLock(run.directory / ".lock"):
-        second = Thread(target=make_run().train)
-        second.start()
-        time.sleep(0.3)
-        assert second.is_alive()
-        (run.directory / "kept").rename(run.directory / "result.json")  # the first one finishes
-    second.join(timeout=10)
-    assert not second.is_alive() and len(fits) == 1
-    assert "another process is at the run" in capsys.readouterr().out
-    assert run.result() == result
-
-
-def test_the_processes_of_one_run_do_not_wait_for_each_other(make_run, monkeypatch):
-    from filelock import FileLock
-
-    run = make_run()
-    run.directory.mkdir(parents=True)
-    monkeypatch.setattr(rank_zero_only, "rank", 1)  # started by rank 0, which holds the lock
-    monkeypatch.setattr(Run, "_train", lambda self: "trained")
-    with FileLock(run.directory / ".lock"):
-        assert run.train() == "trained"
-    hcexp.run._write_json(run.directory / "result.json", {})  # only rank 0 writes
-    assert not (run.directory / "result.json").exists()
 
 
 @pytest.mark.slow

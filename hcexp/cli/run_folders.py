@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from hcexp.configuration import shipped
 from hcexp.evaluation import SUITES
@@ -32,7 +31,9 @@ class RunFolder:
         """finished, pruned or failed, as the result says; or running, or stopped: the same command goes on."""
         if self.result.get("state") in ("finished", "pruned"):
             return self.result["state"]
-        return "running" if _held(self.path / ".lock") else self.result.get("state", "stopped")
+        from hcexp.run_lock import is_held  # Lightning: seconds that a list of finished runs can do without
+
+        return "running" if is_held(self.path) else self.result.get("state", "stopped")
 
     @cached_property
     def mode(self) -> str:
@@ -49,7 +50,7 @@ class RunFolder:
         """Optimiser steps done: all of a finished run, else those in the curves or in the newest checkpoint."""
         if self.state in ("finished", "pruned"):
             return self.result["steps"]
-        from hcexp.callbacks import latest  # Lightning: seconds that a list of finished runs can do without
+        from hcexp.callbacks import latest  # Lightning, likewise
 
         checkpoint = latest(self.path / "checkpoints")
         kept = int(checkpoint.stem.removeprefix("step=")) if checkpoint else 0
@@ -149,17 +150,6 @@ def _read(path: Path) -> RunFolder:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path / 'result.json'} is damaged ({error}): delete it, and the run goes on") from None
     return RunFolder(path, config, result)
-
-
-def _held(lock: Path) -> bool:
-    """Whether a process is at the run."""
-    if not lock.is_file():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _text(value: Any) -> str:

@@ -17,7 +17,8 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcexp.callbacks.pruning import PRUNED
-from hcexp.run import LOCK, RESULT
+from hcexp.run import RESULT
+from hcexp.run_lock import LOCK
 from hcexp.study.point import Point
 
 ATTEMPTS = 3  # failures of a point after which it has failed for good

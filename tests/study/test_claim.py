@@ -8,7 +8,8 @@ from filelock import FileLock
 from optuna.trial import TrialState, create_trial
 
 from hcexp.callbacks.pruning import PRUNED
-from hcexp.run import LOCK, RESULT
+from hcexp.run import RESULT
+from hcexp.run_lock import LOCK
 from hcexp.study.claim import RunLock, settle_alike, take
 from hcexp.tracking.journal import JOURNAL, open_journal
 

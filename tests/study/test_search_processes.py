@@ -6,7 +6,8 @@ import pytest
 
 from hcexp.configuration import compose
 from hcexp.objective import NextToken
-from hcexp.run import INHERITED, Run
+from hcexp.run import Run
+from hcexp.run_lock import INHERITED
 from hcexp.study.point import plan
 from hcexp.study.search import Search
 from hcexp.study.space import Space
