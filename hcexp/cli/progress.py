@@ -80,6 +80,8 @@ class SweepProgress:
         how = f"{result['state']} in {minutes}:{seconds:02}"
         if result["state"] == "failed":
             how += f", attempt {worker.claim.attempt} of {ATTEMPTS}  {result['error']}"
+        elif result["state"] == "stopped":
+            how += f"  {result['error']}"
         else:
             how += f"  train loss {result['metrics'].get('train/loss', float('nan')):.3f}"
         done = self._source.tally().settled - self._before

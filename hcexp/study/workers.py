@@ -79,9 +79,9 @@ def run_points(
     """Run what the source gives until it is done, `workers` at a time, with the cores (and GPUs) shared out.
 
     That includes waiting for the runs that others have taken. A run that fails does not stop the others: its result
-    says so. One that a signal ends goes on, and no attempt is counted if it has left a newer checkpoint than it began
-    with. `changed` is called several times a second with the workers that run, `ended` once for each with its result.
-    Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back.
+    says so. One that a signal ends after a newer checkpoint than it began with is stopped: it goes on, and no attempt
+    is counted. `changed` is called several times a second with the workers that run, `ended` once for each with its
+    result. Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back.
     """
     running: list[Worker] = []
     try:
@@ -145,7 +145,7 @@ def _settle(worker: Worker) -> dict | None:
         result |= _failure(worker)
     if result["state"] == "failed" and _was_signalled(worker) and (step := _newest(worker.point)) > worker.begun:
         worker.claim.release()  # preempted, or short of memory beside others: no fault of the run's
-        return result | {"error": f"{result['error']}; it goes on from step {step}, and no attempt is counted"}
+        return result | {"state": "stopped", "error": f"{result['error']}; it goes on from step {step}"}
     if missing:
         write_json(worker.point.run.directory / RESULT, result)
     worker.claim.settle(result)

@@ -72,10 +72,12 @@ def test_every_end_is_a_line(shown):
     shown.progress.ended(worker(), {"state": "finished", "error": None, "metrics": {"train/loss": 4.2119}})
     error = "loss is nan at step 2, and many more words of advice, none of which is to be cut or wrapped"
     shown.progress.ended(worker(attempt=2), {"state": "failed", "error": error, "metrics": {}})
+    shown.progress.ended(worker(), {"state": "stopped", "error": "killed; it goes on from step 4", "metrics": {}})
     shown.source.now = Tally(5, 4, 0)
     shown.progress.ended(worker("a, trial 3"), {"state": "pruned", "error": None, "metrics": {"train/loss": 5.0}})
     assert shown.lines() == [
         "[1/3] plain, seed 0: finished in 1:05  train loss 4.212",
         f"[1/3] plain, seed 0: failed in 1:05, attempt 2 of 3  {error}",
+        "[1/3] plain, seed 0: stopped in 1:05  killed; it goes on from step 4",
         "[2/3] a, trial 3: pruned in 1:05  train loss 5.000",
     ]

@@ -80,8 +80,9 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(points, run, minute):
                 killed.append(int(checkpoints()[-1].stem.removeprefix("step=")))
                 os.kill(worker.process.pid, signal.SIGKILL)
 
-    failed, finished = run([point], changed=kill)
-    assert failed["state"] == "failed" and "(exit status -9); it goes on from step" in failed["error"] and failed["log"]
+    stopped, finished = run([point], changed=kill)
+    assert stopped["state"] == "stopped" and "(exit status -9); it goes on from step" in stopped["error"]
+    assert stopped["log"]
     assert (finished["state"], finished["steps"]) == ("finished", 150)
     first, *_ = workers.STEP.findall((point.run.directory / workers.LOG).read_text())
     assert int(first[0]) > killed[0]
