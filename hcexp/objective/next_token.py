@@ -54,7 +54,7 @@ class NextToken(L.LightningModule):
     ):
         super().__init__()
         if z_loss < 0:
-            raise ValueError(f"objective.z_loss={z_loss} is a weight: it must be 0 or more")
+            raise ValueError(f"objective.z_loss={z_loss:g} is a weight: it must be 0 or more")
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule

@@ -31,9 +31,9 @@ class AdamW:
         fused: bool = True,
     ):
         if not lr > 0:
-            raise ValueError(f"optimizer.lr={lr} must be greater than 0")
+            raise ValueError(f"optimizer.lr={lr:g} must be greater than 0")
         if weight_decay < 0:
-            raise ValueError(f"optimizer.weight_decay={weight_decay} must be 0 or more")
+            raise ValueError(f"optimizer.weight_decay={weight_decay:g} must be 0 or more")
         self.settings = {"lr": lr, "betas": tuple(betas), "eps": eps, "fused": fused}
         self.weight_decay = weight_decay
         self.decay = {"decay_embeddings": decay_embeddings, "decay_norms": decay_norms}

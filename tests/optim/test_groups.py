@@ -77,7 +77,7 @@ def test_frozen_parts_do_not_move(overrides, trained):
     assert moved("residual=shc", *overrides) == trained & {"A", "B"}
 
 
-@pytest.mark.parametrize("knob, value", [("lr", 0.0), ("lr", -1.0), ("weight_decay", -0.1)])
+@pytest.mark.parametrize("knob, value", [("lr", 0), ("lr", -1), ("weight_decay", -0.1)])
 def test_values_out_of_range_are_named(knob, value):
     knobs = {"lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1, knob: value}
     with pytest.raises(ValueError, match=f"optimizer.{knob}={value}"):
