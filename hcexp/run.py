@@ -85,11 +85,7 @@ class Run:
             return {"identity": self.identity, "state": "missing", "error": None, "metrics": {}}
 
     def prepare(self) -> None:
-        """Tokenise the training text and the validation sets, unless the cache has them, and find the tasks.
-
-        Raises ValueError, before anything else, for a trainer that the steps or the batch do not fit.
-        """
-        self._require_trainer()
+        """Tokenise the training text and the validation sets, unless the cache has them, and find the tasks."""
         self.downstream.prepare(self.data.tokenizer, self.data.sequence_length)
         self.data.prepare_data()
         self.data.setup()
@@ -99,6 +95,7 @@ class Run:
         self.data.validation = self._validation
 
     def _require_trainer(self) -> None:
+        """Raise ValueError for a trainer that the steps or the batch do not fit; on the machine that is to train."""
         config = self.config
         if config.trainer.max_steps != config.steps:
             raise ValueError(
@@ -141,6 +138,7 @@ class Run:
     def _train(self) -> dict[str, Any]:
         config, directory = self.config, self.directory
         self._require_unchanged()
+        self._require_trainer()
         checkpoint = to_go_on_from(directory / "checkpoints")
         rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
         if config.compile:

@@ -107,6 +107,12 @@ def test_what_the_trainer_cannot_do_is_refused_before_anything_is_prepared(make_
     assert not run.directory.exists()
 
 
+def test_data_are_prepared_on_a_machine_without_the_devices(make_run):
+    run = make_run("trainer.accelerator=tpu", "trainer.devices=8")  # of a cluster's other nodes
+    run.prepare()
+    assert run.data.fingerprint and not run.directory.exists()
+
+
 # Going on
 
 
