@@ -2,10 +2,9 @@
 
 from functools import partial
 
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from hcexp.configuration import shipped
+from hcexp.configuration import compose, shipped
 
 MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
 RATES = (1, 2, 3, 4)  # modes with an expansion rate are tried with odd and even ones
@@ -19,8 +18,7 @@ WORDS = {
 
 def residual(*overrides: str) -> partial:
     """What makes the residual stream that these overrides choose."""
-    with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        return instantiate(compose("train", list(overrides)).residual)
+    return instantiate(compose(overrides).residual)
 
 
 def has_rate(mode: str) -> bool:

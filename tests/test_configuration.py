@@ -3,8 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from hcexp.configuration import compose, shipped
-from hcexp.run import build_model
+from hcexp.configuration import build_model, compose, shipped
 from tests.registered import MODES
 
 CONF = shipped("conf")

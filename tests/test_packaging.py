@@ -104,7 +104,7 @@ def test_the_version_and_the_command_are_the_packages(project):
 
 
 def test_the_set_up_installs_the_downstream_tasks_by_the_line_that_an_error_prints(project):
-    from hcexp.evaluation.tasks import INSTALL
+    from hcexp.evaluation.downstream.tasks import INSTALL
 
     makefile = (ROOT / "Makefile").read_text()
     arguments = INSTALL.removeprefix("pip install ")

@@ -3,10 +3,9 @@
 import pytest
 from hydra.utils import instantiate
 
-from hcexp.configuration import compose, shipped
+from hcexp.configuration import build_model, compose, shipped
 from hcexp.cost import count_parameters
 from hcexp.paper import printed, table
-from hcexp.run import build_model
 from hcexp.study import load_sweep
 from tests.test_readme_scale import TRAINED, sequences_at_a_time
 

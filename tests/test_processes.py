@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from hcexp.callbacks import latest
-from hcexp.cli.trained import load_trained, tokenizer_of
 from hcexp.configuration import compose
-from hcexp.export import export
-from hcexp.run import Run
+from hcexp.huggingface import export
+from hcexp.run.checkpoint import load_trained, tokenizer_of
+from hcexp.run.run import Run
 from hcexp.tracking import history
 from tests.conftest import MINUTE
 from tests.registered import MODES, has_rate

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from hcexp.cli import main
-from hcexp.configuration import compose
+from hcexp.configuration import build_model, compose
 from hcexp.data.loader import MicroBatches
 from hcexp.report.predicted import micro_batch_of
-from hcexp.run import build_model
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = README.read_text(encoding="utf-8").partition("## At the paper's size\n")[2].partition("\n## ")[0]

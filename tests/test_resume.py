@@ -15,11 +15,11 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import hcexp.callbacks.checkpoint
-import hcexp.run
+import hcexp.run.run
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.objective import NextToken
-from hcexp.run import Run
+from hcexp.run.run import Run
 from tests.conftest import MINUTE
 
 # The curves' points, the checkpoints and the validations fall on different steps, and the last is none of the first.
@@ -350,7 +350,7 @@ class Pruner(Callback):
 def test_a_pruned_run_says_so_and_may_go_on(begin, undisturbed, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
-    monkeypatch.setattr("hcexp.callbacks.pruning.Pruning", Pruner)
+    monkeypatch.setattr("hcexp.study.search.pruning.Pruning", Pruner)
     run = begin(tmp_path, "+callbacks.pruning._target_=tests.test_resume.Pruner")
     result = run.train()
     assert (result["state"], result["steps"], result["tokens"]) == ("pruned", 4, 4 * 2 * 32)
@@ -387,10 +387,10 @@ def test_a_configuration_that_was_edited_is_refused_and_shown(make_run, interrup
 
 
 def test_every_code_that_had_part_in_a_result_is_listed(make_run, interrupt, monkeypatch):
-    genuine = hcexp.run.record
+    genuine = hcexp.run.run.record
 
     def attempt(code, stop):
-        monkeypatch.setattr(hcexp.run, "record", lambda: genuine() | {"code": code})
+        monkeypatch.setattr(hcexp.run.run, "record", lambda: genuine() | {"code": code})
         interrupt(stop)
         return make_run("callbacks.checkpoint.every_n_steps=2").train()
 

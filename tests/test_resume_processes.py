@@ -18,7 +18,7 @@ import torch
 import hcexp
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
-from hcexp.run import Run
+from hcexp.run.run import Run
 from hcexp.tracking.store import require_answer
 from tests.conftest import MINUTE
 

@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from hcexp.configuration import compose
 from hcexp.objective import NextToken
-from hcexp.run import Run
+from hcexp.run.run import Run
 
 RANK = int(os.environ["RANK"])
 torch.set_num_threads(1)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from hcexp.analysis.rows import Point
+from hcexp.run.history import Point
 
 
 def curve(points: Sequence[Point], metric: str) -> list[tuple[int, float]]:

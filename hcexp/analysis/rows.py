@@ -105,15 +105,6 @@ class Gradient(NamedTuple):
     norm: float
 
 
-class Point(NamedTuple):
-    """A point of a curve that was recorded while the run trained, after so many optimiser steps and tokens."""
-
-    metric: str
-    step: int
-    tokens: int
-    value: float
-
-
 class Ratio(NamedTuple):
     """The convergence ratio of a variant's seed, of the loss `metric`. It is in `at_least` if the variant was already
     below the baseline's loss where its curve begins, and was there sooner still; both are empty if it never was.

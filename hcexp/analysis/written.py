@@ -12,7 +12,6 @@ from hcexp.analysis.rows import (
     Bin,
     Gain,
     Gradient,
-    Point,
     Quantiles,
     Rank,
     Similarity,
@@ -21,7 +20,8 @@ from hcexp.analysis.rows import (
     read_rows,
     write_rows,
 )
-from hcexp.whole_file import write_json
+from hcexp.disk.atomic import write_json
+from hcexp.run.history import Point
 
 ABOUT = "analysis.json"
 CONNECTIONS = "connections.csv"

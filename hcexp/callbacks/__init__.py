@@ -1,5 +1,5 @@
 """What watches a run while it trains, one callback a file: curves with their spikes, gradient norms by layer, speed
-and memory, the progress that a person sees, the end of an unpromising trial, checkpoints. Metrics go straight into the
+and memory, the progress that a person sees, checkpoints. Metrics go straight into the
 loggers, never through `self.log`.
 """
 
@@ -8,7 +8,6 @@ from hcexp.callbacks.checkpoint_folder import at_step, damage, latest, to_go_on_
 from hcexp.callbacks.curves import Curves
 from hcexp.callbacks.gradients import GradientNorms
 from hcexp.callbacks.progress import Progress
-from hcexp.callbacks.pruning import Pruning
 from hcexp.callbacks.spikes import SpikeScore
 from hcexp.callbacks.throughput import Throughput
 
@@ -16,7 +15,6 @@ __all__ = [
     "Curves",
     "GradientNorms",
     "Progress",
-    "Pruning",
     "SpikeScore",
     "StepCheckpoint",
     "Throughput",

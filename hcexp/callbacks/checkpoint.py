@@ -14,7 +14,7 @@ from torch import Tensor
 from hcexp.callbacks.checkpoint_file import CheckpointFile
 from hcexp.callbacks.checkpoint_folder import by_step, remove
 from hcexp.callbacks.termination import Termination
-from hcexp.whole_file import PARTIAL
+from hcexp.disk.atomic import PARTIAL
 
 
 class StepCheckpoint(Checkpoint):

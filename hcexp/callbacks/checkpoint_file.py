@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from hcexp.whole_file import replacing
+from hcexp.disk.atomic import replacing
 
 
 class CheckpointFile(TorchCheckpointIO):

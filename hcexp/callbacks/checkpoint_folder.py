@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from hcexp.whole_file import PARTIAL
+from hcexp.disk.atomic import PARTIAL
 
 NAME = re.compile(r"step=(\d+)\.ckpt")
 LAST = "meta.pt"  # of a checkpoint in shards, the file that Lightning writes last

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from hcexp.cli.analysed import Amount, opened
-    from hcexp.cli.run_folders import names
+    from hcexp.run.folder import names
 
     paths = [*([chosen.baseline] if chosen.baseline else []), *chosen.runs]
     paths = list({path.resolve(): path for path in paths}.values())
@@ -85,9 +85,9 @@ def analyse_runs(runs: Iterable[Path], console: "Console", tokens: int = TOKENS)
 
 def _called(checkpoints: "Sequence[Checkpoint]", paths: Sequence[Path]) -> list[str]:
     """What a figure calls each of them; raises ValueError if two are one run at one step."""
-    from hcexp.cli.recorded import code
-    from hcexp.cli.run_folders import origins
     from hcexp.cli.together import labels, repeated, told_apart
+    from hcexp.run.folder import origins
+    from hcexp.run.history import code
 
     configs, runs = [one.trained.config for one in checkpoints], [one.run for one in checkpoints]
     called = told_apart(
@@ -136,8 +136,8 @@ def _compare(
 ) -> None:
     """The figures of all of them, in a folder of their own, kept with the first run too."""
     from hcexp.cli.drawn import draw, draw_convergence
-    from hcexp.cli.recorded import is_finished
     from hcexp.cli.together import caveat, ratios
+    from hcexp.run.history import is_finished
 
     groups: dict[str, dict[int, Numbers]] = {}
     for one, label, found in zip(checkpoints, called, numbers, strict=True):
@@ -174,8 +174,8 @@ def _folder(one: "Checkpoint", name: str, to: Path | None, *, alone: bool) -> Pa
 
 def _compared(checkpoints: Sequence["Checkpoint"]) -> str:
     """A name for these checkpoints together."""
-    from hcexp.cli.run_folders import names
-    from hcexp.data.checksum import checksum
+    from hcexp.disk.checksum import checksum
+    from hcexp.run.folder import names
 
     steps = [one.trained.step for one in checkpoints]
     of = list(zip(names([one.run for one in checkpoints]), steps, strict=True))
@@ -184,8 +184,8 @@ def _compared(checkpoints: Sequence["Checkpoint"]) -> str:
 
 def _record(one: "Checkpoint", files: Sequence[Path], folder: str) -> bool:
     """Keep the files with the run in MLflow; where it was not tracked there is nothing to do, and that is well."""
-    from hcexp.cli.recorded import store_of
-    from hcexp.cli.trained import run_id
+    from hcexp.run.checkpoint import run_id
+    from hcexp.run.history import store_of
     from hcexp.tracking import add_files
 
     identity = run_id(one.run)

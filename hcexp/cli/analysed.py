@@ -11,14 +11,16 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from hcexp.analysis import survey, tables
-from hcexp.analysis.gradients import gradient_groups, loss_gradient_norms
-from hcexp.analysis.rows import Gradient, Point
+from hcexp.analysis.gradients import loss_gradient_norms
+from hcexp.analysis.rows import Gradient
 from hcexp.analysis.written import About, Numbers
-from hcexp.cli import recorded
-from hcexp.cli.trained import Trained, load_trained, network_of, tokenizer_of
+from hcexp.callbacks.gradients import gradient_groups
 from hcexp.evaluation import Suite
-from hcexp.evaluation.windows import IGNORED, Windows
-from hcexp.export import OlmoWeights
+from hcexp.evaluation.perplexity.windows import IGNORED, Windows
+from hcexp.huggingface import OlmoWeights
+from hcexp.run import history as recorded
+from hcexp.run.checkpoint import Trained, load_trained, network_of, tokenizer_of
+from hcexp.run.history import Point
 
 FOLDER = "analysis"  # in that of the run
 CHECKPOINT = ".ckpt"

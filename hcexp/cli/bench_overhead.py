@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from hcexp.configuration import compose
 from hcexp.cost import ratio, ratio_quartiles
-from hcexp.run import Run
+from hcexp.run.run import Run
 
 BLOCK = 5  # optimiser steps
 WARMUP = 2  # blocks

@@ -17,7 +17,7 @@ from hcexp.cli.quiet import quiet
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hcexp.cli.run_folders import RunFolder
+    from hcexp.run.folder import RunFolder
 
 # Sections of a configuration that say where a run is and how it is shown, and have no part in what it computes.
 PLACES = ("paths.", "tracking.", "callbacks.progress.")
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     quiet()
     from rich.console import Console
 
-    from hcexp.cli.run_folders import find_run
     from hcexp.configuration import compose
+    from hcexp.run.folder import find_run
 
     folder = Path(compose([word for word in chosen.overrides if word not in words]).paths.runs)
     runs = [find_run(word, folder) for word in words]
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _configurations(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
-    from hcexp.cli.run_folders import differing
-    from hcexp.identity import flat
+    from hcexp.run.folder import differing
+    from hcexp.run.identity import flat
 
     knobs = [
         {name: v for name, v in flat(run.config).items() if not name.rpartition(".")[2].startswith("_")} for run in runs
@@ -65,8 +65,8 @@ def _configurations(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
 
 def _makings(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
     """What differs of code, versions and hardware; a hash of code is cut to what one can compare by eye."""
-    from hcexp.cli.run_folders import differing
-    from hcexp.identity import flat
+    from hcexp.run.folder import differing
+    from hcexp.run.identity import flat
 
     values = differing([flat(run.result.get("record", {})) for run in runs])
     hashes = ("code", "git.commit")
@@ -107,7 +107,7 @@ def _metrics(runs: "Sequence[RunFolder]") -> "Table":
 
 def _names(runs: "Sequence[RunFolder]") -> list[str]:
     """How the runs' names begin; if that does not tell them apart, as one that was set aside and its like, more."""
-    from hcexp.cli.run_folders import names
+    from hcexp.run.folder import names
 
     called = names([run.path for run in runs])
     short = [name[:8] for name in called]

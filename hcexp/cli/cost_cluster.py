@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hcexp.cli.cost_tables import Columns, Line, say, show
 from hcexp.cli.steps import PRECISIONS
+from hcexp.configuration import build_model
 from hcexp.cost import (
     Allocated,
     Cluster,
@@ -26,7 +27,6 @@ from hcexp.cost.cluster import DAY
 from hcexp.model import LanguageModel
 from hcexp.report.numbers import NOTHING, count, fixed, more
 from hcexp.report.predicted import micro_batch_of
-from hcexp.run import build_model
 
 SHARDING = "hcexp.optim.FullySharded"
 GB = 1e9

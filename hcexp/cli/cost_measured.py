@@ -9,11 +9,12 @@ from omegaconf import DictConfig
 
 from hcexp.cli.cost_rows import Row
 from hcexp.cli.steps import PRECISIONS, Backbone, TrainingStep, device_name, measured_device
+from hcexp.configuration import build_model
 from hcexp.cost import count_allocated, interleave, peak_bytes, ratio, ratio_quartiles
 from hcexp.model import LanguageModel
 from hcexp.report.measured import Measured
 from hcexp.report.predicted import micro_batch_of
-from hcexp.run import build_model, require_compiler
+from hcexp.run.run import require_compiler
 
 PEAK_BY = {"cuda": "torch.cuda.max_memory_allocated", "cpu": "torch.profiler, every allocation of tensors"}
 

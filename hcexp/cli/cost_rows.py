@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from hcexp.cli.errors import nearest
 from hcexp.cli.grid import values
 from hcexp.configuration import compose, shipped
-from hcexp.study.sweep import Sweep
+from hcexp.study.sweep.sweep import Sweep
 
 BASELINE = "pre_norm"
 

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from hcexp.configuration import compose
 from hcexp.cost import of_hardware
+from hcexp.disk.atomic import replacing
 from hcexp.paper import printed
 from hcexp.report.measured import COLUMNS, Measured
 from hcexp.report.numbers import NOTHING, fixed, more, unit
 from hcexp.report.predicted import Predicted
-from hcexp.whole_file import replacing
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     from hcexp.cli.measure import measure
     from hcexp.cli.reconfigured import reconfigured
     from hcexp.cli.scores import Column, label, show
-    from hcexp.cli.trained import load_trained
+    from hcexp.run.checkpoint import load_trained
 
     # Whatever is wrong with any of the runs is found before the first is measured.
     trained = [load_trained(run, chosen.checkpoint) for run in chosen.runs]
@@ -90,7 +90,7 @@ def _benchmarks(configs: "Sequence[DictConfig]", chosen: Namespace) -> "list[lis
     """What each run is to be measured on, prepared; runs that are measured alike share it, tokenised tasks included."""
     from omegaconf import OmegaConf
 
-    from hcexp.data.checksum import checksum
+    from hcexp.disk.checksum import checksum
 
     given = [override.lstrip("+~").partition("=")[0] for override in chosen.overrides]
     named = [group for group, knobs in NAMING.items() if any(knob in given for knob in knobs)]
@@ -109,8 +109,8 @@ def _benchmarks(configs: "Sequence[DictConfig]", chosen: Namespace) -> "list[lis
 def _prepared(config: "DictConfig", groups: Sequence[str], chosen: Namespace) -> "list[Benchmark]":
     from hydra.utils import instantiate
 
-    from hcexp.cli.trained import tokenizer_of
-    from hcexp.evaluation.harness_task import HarnessTask
+    from hcexp.evaluation.harness.task import HarnessTask
+    from hcexp.run.checkpoint import tokenizer_of
 
     tokenizer, length = tokenizer_of(config), config.data.sequence_length
     benchmarks: list[Benchmark] = []

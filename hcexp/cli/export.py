@@ -24,9 +24,9 @@ def main(arguments: Sequence[str]) -> int:
     quiet()
     from omegaconf import OmegaConf
 
-    from hcexp.cli.trained import load_trained
     from hcexp.data import TextTokenizer
-    from hcexp.export import export
+    from hcexp.huggingface import export
+    from hcexp.run.checkpoint import load_trained
 
     config, weights, step = load_trained(chosen.run, chosen.checkpoint)
     folder = chosen.to or chosen.run / "export"

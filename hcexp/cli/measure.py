@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from hcexp.cli.recorded import store_of
 from hcexp.cli.scores import line
-from hcexp.cli.trained import Trained, network_of, run_id, tokenizer_of
-from hcexp.data.checksum import checksum
+from hcexp.disk.checksum import checksum
 from hcexp.evaluation.benchmark import Benchmark
-from hcexp.evaluation.kept import Evaluation, Kept, conditions
+from hcexp.run.checkpoint import Trained, network_of, run_id, tokenizer_of
+from hcexp.run.history import store_of
+from hcexp.run.scores import Evaluation, Kept, conditions
 from hcexp.tracking import add_metrics
 
 

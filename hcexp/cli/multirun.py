@@ -21,7 +21,7 @@ from hcexp.cli.errors import explain
 from hcexp.cli.grid import of_hydra, points
 from hcexp.cli.quiet import quiet
 from hcexp.configuration import compose, shareable, shipped
-from hcexp.run import Run
+from hcexp.run.run import Run
 from hcexp.tracking import open_store
 
 # What Hydra would log and lay down beside the runs is in the runs' own folders.

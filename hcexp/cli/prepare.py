@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parse(options, arguments)
     quiet()
     from hcexp.configuration import compose
-    from hcexp.run import Run
+    from hcexp.run.run import Run
 
     if chosen.workers is not None:
         chosen.overrides.append(f"data.workers={chosen.workers}")

@@ -41,7 +41,7 @@ def planned(chosen: Namespace) -> tuple:
 
     from hcexp.configuration import shipped
     from hcexp.study import load_sweep, plan
-    from hcexp.study.tuned import tuned
+    from hcexp.study.sweep.tuned import tuned
 
     for override in chosen.overrides:
         knob = override.partition("=")[0].lstrip("+")
@@ -63,7 +63,7 @@ def planned(chosen: Namespace) -> tuple:
 def _tuned_file(name: str, sweep, scale: str, overrides: Sequence[str]) -> Path:
     """A path is one; the name of a search stands for what it wrote beside these runs."""
     from hcexp.configuration import compose
-    from hcexp.study.tuned import FILE
+    from hcexp.study.sweep.tuned import FILE
 
     path = Path(name).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
@@ -108,7 +108,7 @@ def _table(sweep, points: list, scale: str, command: str, folder: Path, console,
 
 def _search(sweep, points: list, scale: str, command: str, folder: Path, console) -> list[Path]:
     from hcexp.report import SearchReport, show_search, write_search
-    from hcexp.study.search import Search
+    from hcexp.study.search.search import Search
 
     found = Search(sweep, scale, points).found()
     built = SearchReport(sweep, scale, points[0].run.suite.name, found, command)

@@ -21,7 +21,7 @@ from hcexp.cli.quiet import quiet
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Glob
 
-    from hcexp.cli.run_folders import RunFolder
+    from hcexp.run.folder import RunFolder
 
 ABSENT = object()
 STYLES = {"failed": "red", "running": "green", "finished": "", "pruned": "dim", "stopped": "yellow"}
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     add_overrides(options)
     chosen = parse(options, arguments)
     quiet()
-    from hcexp.cli.run_folders import run_folders
     from hcexp.configuration import compose
+    from hcexp.run.folder import run_folders
 
     places = [override for override in chosen.overrides if override.startswith("paths.")]
     folder = Path(compose(places).paths.runs)
@@ -89,7 +89,7 @@ def _value(run: "RunFolder", knob: str) -> Any:
 
 def _nearest(knob: str, runs: "Sequence[RunFolder]") -> str:
     from hcexp.cli.errors import nearest
-    from hcexp.identity import flat
+    from hcexp.run.identity import flat
 
     return nearest(knob, {name for run in runs for name in (*run.config["choices"], *flat(run.config))})
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hcexp.cli.budget import quick_look
-from hcexp.evaluation.kept import Evaluation
-from hcexp.evaluation.tasks import VOLATILE
+from hcexp.evaluation.downstream.tasks import VOLATILE
+from hcexp.run.scores import Evaluation
 
 # Of the last part of a metric's name: what its column is called, its factor and its decimals.
 MEASURES = {

@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from hcexp.configuration import build_model
 from hcexp.cost.autocast import autocast
 from hcexp.model import LanguageModel
 from hcexp.report.numbers import count
 from hcexp.report.predicted import micro_batch_of
-from hcexp.run import build_model
 
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.float32, "bf16-true": torch.bfloat16}
 CLIP = 1.0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hcexp.study import Source
-    from hcexp.study.sweep import Sweep
+    from hcexp.study.sweep.sweep import Sweep
     from hcexp.study.tracked import TrackedSweep
 
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _source(sweep: "Sweep", points: list, chosen: Namespace) -> "Source":
     from hcexp.study import Ledger
-    from hcexp.study.search import Search
+    from hcexp.study.search.search import Search
 
     return (
         Search(sweep, chosen.scale, points) if sweep.search else Ledger(f"{sweep.name} at scale={chosen.scale}", points)

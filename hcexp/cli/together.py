@@ -8,10 +8,11 @@ from omegaconf import DictConfig
 
 from hcexp.analysis import Convergence, convergence
 from hcexp.analysis.curves import curve, is_average, mean_metrics
-from hcexp.analysis.rows import Point, Ratio, Summary
-from hcexp.identity import effective, flat
+from hcexp.analysis.rows import Ratio, Summary
 from hcexp.report.setup import decay
 from hcexp.report.statistics import estimate
+from hcexp.run.history import Point
+from hcexp.run.identity import effective, flat
 
 SEEDS = ("seed", "data.seed")
 CLASS = "residual._target_"  # what its name says already

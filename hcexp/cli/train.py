@@ -43,9 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from hcexp.cli.budget import quick_look
-    from hcexp.cli.resumed import resumed
     from hcexp.configuration import compose
-    from hcexp.run import Run
+    from hcexp.run.resume import resumed
+    from hcexp.run.run import Run
 
     run = resumed(chosen.resume, chosen.overrides) if chosen.resume else None
     config = run.config if run else compose(chosen.overrides)

@@ -5,12 +5,12 @@
 
 from typing import TYPE_CHECKING
 
-from hcexp.data.mixture import Mixture
 from hcexp.data.order import batch_indices
-from hcexp.data.prepare import fingerprint, prepare
-from hcexp.data.shards import TokenStore
-from hcexp.data.source import TextSource, find_files
-from hcexp.data.tokenizer import TextTokenizer
+from hcexp.data.text.mixture import Mixture
+from hcexp.data.text.source import TextSource, find_files
+from hcexp.data.text.tokens.prepare import fingerprint, prepare
+from hcexp.data.text.tokens.shards import TokenStore
+from hcexp.data.text.tokens.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from hcexp.data.module import TextData

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hcexp.data.order import batch_indices
-from hcexp.data.shards import TokenStore
+from hcexp.data.text.tokens.shards import TokenStore
 
 Batch = tuple[Tensor, Tensor]  # inputs and targets, int64, each (batch, seq)
 

@@ -9,11 +9,11 @@ from lightning import LightningDataModule
 
 from hcexp.data import corpus
 from hcexp.data.loader import Batch, MicroBatches, StepLoader, rewind_to_step
-from hcexp.data.mixture import Mixture
-from hcexp.data.prepare import fingerprint, prepare
-from hcexp.data.shards import TokenStore
-from hcexp.data.source import TextSource
-from hcexp.data.tokenizer import TextTokenizer
+from hcexp.data.text.mixture import Mixture
+from hcexp.data.text.source import TextSource
+from hcexp.data.text.tokens.prepare import fingerprint, prepare
+from hcexp.data.text.tokens.shards import TokenStore
+from hcexp.data.text.tokens.tokenizer import TextTokenizer
 
 
 class TextData(LightningDataModule):

@@ -4,16 +4,16 @@ A `Suite` and a `Downstream` give loaders and metric names, a `SetLoss` and a `T
 runs it over the batches.
 """
 
-from hcexp.evaluation.downstream import Downstream
-from hcexp.evaluation.set_loss import SetLoss
-from hcexp.evaluation.suite import SUITES, Suite
-from hcexp.evaluation.task_score import TaskScore
-from hcexp.evaluation.text_set import TextSet
-from hcexp.evaluation.token_files import TokenFiles
-from hcexp.evaluation.token_suite import TokenSuite
-from hcexp.evaluation.validation_set import ValidationSet
-from hcexp.evaluation.vocabulary import Vocabulary
-from hcexp.evaluation.windows import Windows
+from hcexp.evaluation.downstream.downstream import Downstream
+from hcexp.evaluation.downstream.task_score import TaskScore
+from hcexp.evaluation.perplexity.set_loss import SetLoss
+from hcexp.evaluation.perplexity.suite import SUITES, Suite
+from hcexp.evaluation.perplexity.text_set import TextSet
+from hcexp.evaluation.perplexity.token_files import TokenFiles
+from hcexp.evaluation.perplexity.token_suite import TokenSuite
+from hcexp.evaluation.perplexity.validation_set import ValidationSet
+from hcexp.evaluation.perplexity.vocabulary import Vocabulary
+from hcexp.evaluation.perplexity.windows import Windows
 
 __all__ = [
     "SUITES",

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from hcexp.data.loader import Batch
 from hcexp.evaluation import Downstream, Suite
-from hcexp.evaluation.buckets import TaskBatch
+from hcexp.evaluation.downstream.buckets import TaskBatch
 from hcexp.model import LanguageModel
 from hcexp.model.init import key
 from hcexp.model.sharding import gathered

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.optim import Optimizer
 
+from hcexp.disk.atomic import PARTIAL
 from hcexp.model.sharding import gathered, part
-from hcexp.whole_file import PARTIAL
 
 
 class FullySharded(ModelParallelStrategy):

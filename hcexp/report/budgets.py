@@ -9,7 +9,7 @@ from hcexp.analysis.convergence import Convergence, convergence
 from hcexp.report.costs import Costs, RowCost
 from hcexp.report.statistics import Estimate, estimate, paired_difference
 from hcexp.report.suites import MEAN_LOSS, TRAINING
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 SECONDS = "perf/train_seconds"
 TOKENS, FLOPS, TIME = "tokens", "flops", "time"

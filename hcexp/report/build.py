@@ -17,7 +17,7 @@ from hcexp.report.setup import setup, warnings
 from hcexp.report.statements import statements
 from hcexp.report.statistics import estimate, paired_difference, same_sign
 from hcexp.report.suites import MEAN_LOSS, MEASURES, RUN_METRICS, benchmarks, compared, suites
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 
 def build(

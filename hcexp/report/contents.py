@@ -10,7 +10,7 @@ from hcexp.report.matrices import Matrices
 from hcexp.report.parts import Parts
 from hcexp.report.ranking import Ranking
 from hcexp.report.statistics import Estimate
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hcexp.report.measured import FILE, Measured, read_measured
 from hcexp.report.predicted import NotCountableError, Predicted, predicted
 from hcexp.report.statistics import Estimate, estimate
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 SPEED, MEMORY = "perf/tokens_per_second", "perf/peak_memory_bytes"
 

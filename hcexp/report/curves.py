@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hcexp.report.statistics import estimate
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 POINTS = 400
 

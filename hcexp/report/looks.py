@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hcexp.evaluation.kept import conditions
 from hcexp.report.suites import DOWNSTREAM
-from hcexp.study.sweep import Outcome
+from hcexp.run.scores import conditions
+from hcexp.study.sweep.sweep import Outcome
 
 
 def firsts(config: Mapping[str, Any], benchmark: str) -> tuple[list[str], str]:

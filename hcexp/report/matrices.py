@@ -9,7 +9,7 @@ import numpy as np
 
 from hcexp.analysis.written import Connections, read_about, read_connections
 from hcexp.report.looks import marked
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 FOLDER = "analysis"  # of a run
 # The colours end at the size that this share of the weights does not exceed, as in the figures of `hcexp analyse`.

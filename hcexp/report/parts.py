@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hcexp.evaluation.tasks import VOLATILE
+from hcexp.evaluation.downstream.tasks import VOLATILE
 from hcexp.paper import Erratum, PaperTable, errata
 from hcexp.paper import parts as paper_parts
 from hcexp.report.statistics import Estimate, estimate, paired_difference
 from hcexp.report.suites import DOWNSTREAM, MEASURES, TASK_MEASURES, part_names
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 MEAN = "mean"
 

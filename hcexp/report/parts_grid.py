@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hcexp.evaluation.tasks import VOLATILE
+from hcexp.evaluation.downstream.tasks import VOLATILE
 from hcexp.report.contents import Report
 from hcexp.report.grid import Cell, Column, Grid, percent
 from hcexp.report.looks import marked

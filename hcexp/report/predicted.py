@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
 
+from hcexp.configuration import build_model
 from hcexp.cost import Flops, Parameters, activation_bytes, attention_flops, count_flops, count_parameters
 from hcexp.model import LanguageModel
-from hcexp.run import build_model
 
 
 class NotCountableError(ValueError):

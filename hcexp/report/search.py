@@ -6,9 +6,9 @@ from typing import Any
 
 from hcexp.report.numbers import count
 from hcexp.report.suites import title
-from hcexp.study.found import Drawn, Found
-from hcexp.study.overrides import short
-from hcexp.study.sweep import Sweep
+from hcexp.study.search.found import Drawn, Found
+from hcexp.study.sweep.overrides import short
+from hcexp.study.sweep.sweep import Sweep
 
 ENDED = ("finished", "pruned", "failed")
 

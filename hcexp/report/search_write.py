@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hcexp.disk.atomic import write_text
 from hcexp.report.markdown import escape
 from hcexp.report.numbers import NOTHING, fixed
 from hcexp.report.search import SearchReport
-from hcexp.study.overrides import written
-from hcexp.study.tuned import FILE, tuned_text
-from hcexp.whole_file import write_text
+from hcexp.study.sweep.overrides import written
+from hcexp.study.sweep.tuned import FILE, tuned_text
 
 ARROWS = {"lower": "↓", "upper": "↑"}  # beside a value that lies at this end of its range
 

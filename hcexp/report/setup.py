@@ -8,7 +8,7 @@ from hcexp.report.looks import has, look, marked
 from hcexp.report.numbers import NOTHING
 from hcexp.report.suites import DOWNSTREAM, MEASURES, TASK_MEASURES, benchmarks, part_names, title
 from hcexp.report.tuning import tuning
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 
 def setup(

@@ -9,7 +9,7 @@ from hcexp.report.numbers import count, fixed, probability
 from hcexp.report.ranking import Ranking
 from hcexp.report.statistics import noise_floor, rank_correlation
 from hcexp.report.suites import compared, loss_name, title
-from hcexp.study.sweep import Sweep
+from hcexp.study.sweep.sweep import Sweep
 
 PAPER_LOSS = dict(zip(LOSSES, ("V2 loss", "V3 loss"), strict=True))
 # The tables whose rows are all the 1B model; of the others the title says what was trained.

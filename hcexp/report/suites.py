@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hcexp.paper import LOSSES
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 # The paper's suites first, as it prints them; any other after these, by name.
 ORDER = ("v2", "v3", "embedded", "local")

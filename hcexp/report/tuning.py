@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
-from hcexp.study.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome, Sweep
 
 
 def tuning(sweep: Sweep, finished: Sequence[Outcome]) -> str:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from hcexp.disk.atomic import write_text
 from hcexp.report.contents import Report
 from hcexp.report.latex import latex
 from hcexp.report.markdown import markdown
 from hcexp.report.page import html
 from hcexp.report.records import csv, parts_csv, runs_csv
-from hcexp.whole_file import write_text
 
 RUNS, SETS = "report-runs.csv", "report-sets.csv"
 

@@ -6,8 +6,8 @@ from hcexp.study.claim import Claim, Source
 from hcexp.study.ledger import Ledger
 from hcexp.study.outcome import outcome
 from hcexp.study.point import Point, plan
-from hcexp.study.sweep import Outcome, Row, Sweep
-from hcexp.study.sweep_file import load_sweep
+from hcexp.study.sweep.sweep import Outcome, Row, Sweep
+from hcexp.study.sweep.sweep_file import load_sweep
 from hcexp.study.workers import run_points
 
 __all__ = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, NamedTuple
 
-from hcexp.tracking.journal import JOURNAL
+from hcexp.study.search.journal import JOURNAL
 
 FOLDER = ".sweeps"  # among the runs: a file for each process that drives a sweep, locked for as long as it lives
 

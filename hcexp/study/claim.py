@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hcexp.callbacks.pruning import PRUNED
-from hcexp.run import RESULT
-from hcexp.run_lock import LOCK
+from hcexp.run.lock import LOCK
+from hcexp.run.run import RESULT
 from hcexp.study.point import Point
+from hcexp.study.search.pruning import PRUNED
 
 ATTEMPTS = 3  # failures of a point after which it has failed for good
 STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -198,7 +198,7 @@ def settled(trial: FrozenTrial) -> bool:
 def attempt_again(study: Study, trial: FrozenTrial, number: int) -> None:
     """Enter a trial that waits for the same point as `trial`, as attempt `number`.
 
-    Call it under `hcexp.tracking.journal.exclusive`, so that no two processes enter it. What the point's run has
+    Call it under `hcexp.study.search.journal.exclusive`, so that no two processes enter it. What the point's run has
     reported so far is known of the new trial too, for it goes on from the run's checkpoint.
     """
     study.add_trial(
@@ -216,7 +216,8 @@ def attempt_again(study: Study, trial: FrozenTrial, number: int) -> None:
 def settle_alike(study: Study, trial: FrozenTrial, other: FrozenTrial) -> None:
     """Enter what became of `other`, which is settled, as what became of `trial`, an unsettled one of the same run.
 
-    Call it under `hcexp.tracking.journal.exclusive`. The state comes last: whoever is killed before does it once more.
+    Call it under `hcexp.study.search.journal.exclusive`. The state comes last: whoever is killed before does it once
+    more.
     """
     storage = study._storage
     storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)  # for Optuna, what has ended has begun

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from hcexp.run_lock import INHERITED
+from hcexp.run.lock import INHERITED
 from hcexp.study.claim import RunLock
 
 PRELOAD = ["hcexp.study.launch", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "git"]  # what runs import

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hcexp.configuration import shareable
 from hcexp.study.claim import Claim, Tally, attempt, attempt_again, failed_for_good, settled, take, to_try_again, value
 from hcexp.study.point import Point
-from hcexp.tracking.journal import JOURNAL, exclusive, open_journal
+from hcexp.study.search.journal import JOURNAL, exclusive, open_journal
 
 
 class Ledger:

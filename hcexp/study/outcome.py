@@ -5,9 +5,9 @@ from typing import Any
 
 from hcexp.callbacks.curves import average_name
 from hcexp.evaluation import SUITES
-from hcexp.evaluation.kept import evaluations, final_metrics
+from hcexp.run.scores import evaluations, final_metrics
 from hcexp.study.point import Point
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 from hcexp.tracking import history, store_uri
 
 

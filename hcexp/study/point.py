@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hcexp.configuration import compose, shareable
-from hcexp.run import Run
-from hcexp.study.overrides import quoted
-from hcexp.study.sweep import Row, Sweep
+from hcexp.run.run import Run
+from hcexp.study.sweep.overrides import quoted
+from hcexp.study.sweep.sweep import Row, Sweep
 
 
 @dataclass(frozen=True)

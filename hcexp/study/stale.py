@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hcexp.run.folder import STALE
+from hcexp.run.record import PACKAGE, code
 from hcexp.study.claim import RunLock
 from hcexp.study.point import Point
-from hcexp.tracking.record import PACKAGE, code
-
-FOLDER = "stale"  # among the runs
 
 
 def set_aside_stale(points: Sequence[Point]) -> list[Path]:
@@ -26,7 +25,7 @@ def set_aside_stale(points: Sequence[Point]) -> list[Path]:
             continue
         try:
             if _made_by_other(run.result(), today):  # else somebody else has been faster
-                moved.append(_unused(run.directory.parent / FOLDER / run.identity))
+                moved.append(_unused(run.directory.parent / STALE / run.identity))
                 moved[-1].parent.mkdir(exist_ok=True)
                 os.rename(run.directory, moved[-1])
         finally:

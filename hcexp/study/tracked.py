@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from omegaconf import DictConfig
 
-from hcexp.run import RESULT
-from hcexp.study.sweep import Sweep
+from hcexp.run.run import RESULT
+from hcexp.study.sweep.sweep import Sweep
 from hcexp.tracking import adopt, close_parent, fail_run, open_parent, open_store, public, send_unsent, store_uri
 from hcexp.tracking.store import one_line
 

@@ -15,11 +15,11 @@ import torch
 
 from hcexp.callbacks.checkpoint_folder import by_step
 from hcexp.configuration import shareable
-from hcexp.run import RESULT
+from hcexp.disk.atomic import write_json
+from hcexp.run.run import RESULT
 from hcexp.study.claim import Claim, Source
 from hcexp.study.launch import LOST, launch
 from hcexp.study.point import Point
-from hcexp.whole_file import write_json
 
 LOG = "log.txt"
 CHECKPOINTS = "checkpoints"

@@ -1,6 +1,4 @@
-"""What a run leaves in MLflow: the store (made or checked before training), the buffered logger, and the
-record of the code, versions and hardware that made it.
-"""
+"""What a run leaves in MLflow: the store (made or checked before training) and the buffered logger."""
 
 from hcexp.tracking.afterwards import add_files, add_metrics, is_there
 from hcexp.tracking.history import history
@@ -8,7 +6,6 @@ from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
 from hcexp.tracking.outbox import send_unsent
 from hcexp.tracking.parameters import labels, parameters, telling
 from hcexp.tracking.parents import adopt, close_parent, fail_run, open_parent
-from hcexp.tracking.record import record
 from hcexp.tracking.store import open_store, public, store_uri
 
 __all__ = [
@@ -26,7 +23,6 @@ __all__ = [
     "open_store",
     "parameters",
     "public",
-    "record",
     "send_unsent",
     "store_uri",
     "telling",

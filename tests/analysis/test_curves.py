@@ -1,7 +1,7 @@
 import math
 
 from hcexp.analysis.curves import curve, is_average, mean_metrics, part_metrics, spikes
-from hcexp.analysis.rows import Point
+from hcexp.run.history import Point
 
 
 def points(metric, values, first=10, per_step=64):

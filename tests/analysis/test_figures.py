@@ -9,8 +9,9 @@ from matplotlib.colors import to_hex
 import hcexp.analysis
 from hcexp.analysis import figures, survey, tables
 from hcexp.analysis.figures.style import ATTENTION, COLOURS
-from hcexp.analysis.rows import Gradient, Point, Ratio, Summary
+from hcexp.analysis.rows import Gradient, Ratio, Summary
 from hcexp.analysis.written import connections
+from hcexp.run.history import Point
 from tests.analysis.models import LAYERS, network, tokens
 from tests.registered import MODES
 from tests.residual.conftest import perturb

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from hcexp.analysis.gradients import gradient_groups, gradient_norms, loss_gradient_norms
+from hcexp.analysis.gradients import loss_gradient_norms
+from hcexp.callbacks.gradients import gradient_groups, gradient_norms
 from tests.analysis.models import LAYERS, network, tokens
 from tests.registered import MODES
 

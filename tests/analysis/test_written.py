@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hcexp.analysis import read_connections, survey, tables
-from hcexp.analysis.rows import Point, Rank
+from hcexp.analysis.rows import Rank
 from hcexp.analysis.written import About, Numbers, read_about, read_numbers, write_about, write_numbers
+from hcexp.run.history import Point
 from tests.analysis.models import network, tokens
 
 ABOUT = About("0123", 7, 100, "ab" * 32, "local", ["a", "b"], None, 2048, tracked=True)

@@ -4,8 +4,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from hcexp.analysis.gradients import gradient_groups
 from hcexp.callbacks import GradientNorms
+from hcexp.callbacks.gradients import gradient_groups
 from tests.analysis.models import network, tokens
 
 SEQUENCES = tokens(24, 6)

@@ -12,7 +12,7 @@ from hcexp.analysis.written import read_about, read_numbers
 from hcexp.callbacks import latest
 from hcexp.cli.analyse import analyse_runs
 from hcexp.configuration import compose
-from hcexp.run import Run
+from hcexp.run.run import Run
 from tests.registered import MODES
 from tests.residual.test_adding_a_mode import MODE, my_modes  # noqa: F401
 

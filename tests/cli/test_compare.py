@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from hcexp.evaluation.kept import Evaluation, conditions
+from hcexp.run.scores import Evaluation, conditions
 
 
 @pytest.fixture

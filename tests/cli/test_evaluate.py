@@ -11,10 +11,10 @@ import pytest
 from filelock import FileLock
 
 from hcexp.configuration import compose
-from hcexp.evaluation.kept import evaluations
-from hcexp.run import Run
+from hcexp.run.run import Run
+from hcexp.run.scores import evaluations
 from tests.conftest import MINUTE
-from tests.evaluation.test_harness import tasks  # noqa: F401
+from tests.evaluation.harness.test_harness import tasks  # noqa: F401
 
 CPU = "trainer.accelerator=cpu"
 
@@ -256,7 +256,7 @@ def test_what_is_missing_is_one_line(trained, refused, monkeypatch, tmp_path):
     assert refused("evaluate", run, other, "--checkpoint", checkpoint).endswith("is of one run: name that run alone")
     line = refused("evaluate", run, "--checkpoint", checkpoint, CPU)
     assert "the checkpoint is of another network than the run recorded: Unexpected key(s) in state_dict" in line
-    monkeypatch.setattr("hcexp.evaluation.harness.find_spec", lambda name: None)
+    monkeypatch.setattr("hcexp.evaluation.harness.harness.find_spec", lambda name: None)
     assert refused("evaluate", run, "harness=piqa").startswith("harness needs lm_eval, which is not installed: pip")
     shutil.rmtree(run / "checkpoints")
     assert refused("evaluate", run) == f"{run} has no checkpoint: train it first"

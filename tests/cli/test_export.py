@@ -6,7 +6,7 @@ from torch.distributed import checkpoint as distributed
 
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
-from hcexp.run import Run
+from hcexp.run.run import Run
 
 KNOBS = ["callbacks.checkpoint.every_n_steps=4"]
 

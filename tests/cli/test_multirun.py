@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from hcexp.cli import multirun
 from hcexp.cli.grid import points
 from hcexp.configuration import compose
-from hcexp.run import Run
+from hcexp.run.run import Run
 
 
 def results(tmp_path):

@@ -33,7 +33,7 @@ def test_prepare_tokenises_once(prepare, tmp_path, texts):
 
 
 def test_workers_make_the_same_tokens(prepare, tmp_path, monkeypatch):
-    from hcexp.data import encode
+    from hcexp.data.text.tokens import encode
 
     began = []
 
@@ -42,7 +42,7 @@ def test_workers_make_the_same_tokens(prepare, tmp_path, monkeypatch):
             began.append(workers)
             super().__init__(tokenizer, workers)
 
-    monkeypatch.setattr("hcexp.data.stream_writer.Encoder", Encoder)
+    monkeypatch.setattr("hcexp.data.text.tokens.stream_writer.Encoder", Encoder)
     stores = []
     for name, arguments in {"one": ["--workers", 2], "other": []}.items():
         assert prepare(f"paths.cache={tmp_path}/{name}", *arguments)[0] == 0

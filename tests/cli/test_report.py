@@ -6,7 +6,7 @@ import yaml
 
 from hcexp.cli import analyse, report
 from hcexp.configuration import shipped
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 
 def test_a_report_without_any_run_shows_what_was_not_measured(hcexp, minute, tmp_path):

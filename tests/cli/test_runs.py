@@ -3,7 +3,7 @@ import json
 import pytest
 from filelock import FileLock
 
-from hcexp.cli.run_folders import find_run, made_in, names, origins, run_folders
+from hcexp.run.folder import find_run, made_in, names, origins, run_folders
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 import pytest
 
-from hcexp.analysis.rows import Point, Summary
+from hcexp.analysis.rows import Summary
 from hcexp.cli.together import caveat, labels, ratios, repeated, told_apart
 from hcexp.configuration import compose
+from hcexp.run.history import Point
 
 
 def named(*runs, steps=None):

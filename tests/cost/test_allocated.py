@@ -3,11 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from hcexp.configuration import compose
+from hcexp.configuration import build_model, compose
 from hcexp.cost import count_allocated, peak_bytes
 from hcexp.cost.allocated import Living
 from hcexp.objective import NextToken
-from hcexp.run import build_model
 
 SIZES = ("model.d=64", "model.layers=3", "model.heads=4", "model.inner=160", "model.vocabulary_size=2000")
 LENGTH = 64

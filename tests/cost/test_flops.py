@@ -6,14 +6,13 @@ from hydra.utils import instantiate
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hcexp.configuration import compose, shipped
+from hcexp.configuration import build_model, compose, shipped
 from hcexp.cost import attention_flops, count_flops
 from hcexp.model import LanguageModel
 from hcexp.paper import printed, table
 from hcexp.residual import Connection, PreNorm, hyper_connect
 from hcexp.residual.norm_scale import norm_scale
 from hcexp.residual.projection import normed_projection
-from hcexp.run import build_model
 
 SIZES = {"model.d": 64, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
 d, SUBLAYERS, ROWS = SIZES["model.d"], 2 * SIZES["model.layers"], 384

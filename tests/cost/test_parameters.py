@@ -1,9 +1,8 @@
 import pytest
 
-from hcexp.configuration import compose
+from hcexp.configuration import build_model, compose
 from hcexp.cost import count_parameters
 from hcexp.paper import printed, table
-from hcexp.run import build_model
 
 SIZES = {"model.d": 48, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
 d, SUBLAYERS = SIZES["model.d"], 2 * SIZES["model.layers"]

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from hcexp.data import TextTokenizer, TokenStore
-from hcexp.data.shards import ShardWriter
+from hcexp.data.text.tokens.shards import ShardWriter
 
 
 @pytest.fixture(scope="session")

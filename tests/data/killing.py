@@ -6,7 +6,8 @@ import time
 
 
 def main() -> None:
-    from hcexp.data import Mixture, TextSource, TextTokenizer, encode, prepare
+    from hcexp.data import Mixture, TextSource, TextTokenizer, prepare
+    from hcexp.data.text.tokens import encode
 
     arguments = json.loads(sys.argv[1])
     read = TextSource.read

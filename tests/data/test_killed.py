@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hcexp.data import Mixture, TextSource, prepare
-from hcexp.data.journal import JOURNAL
+from hcexp.data.text.tokens.journal import JOURNAL
 
 KILLS = 3
 WEIGHTS = {"a": 5, "b": 1, "c": 3}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hcexp.data import TextTokenizer, TokenStore
-from hcexp.data.shards import ShardWriter
+from hcexp.data.text.tokens.shards import ShardWriter
 from tests.evaluation.serving import Server
 
 

@@ -11,7 +11,7 @@ import torch
 
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
-from hcexp.run import Run
+from hcexp.run.run import Run
 from hcexp.tracking import history
 
 TASKS = ["downstream.tasks=[copa,sst2]", "evaluation.documents=20"]

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from hcexp.configuration import compose
+from hcexp.configuration import build_model, compose
 from hcexp.model import LanguageModel
 from hcexp.paper import table
 from hcexp.residual import AltUp, DynamicHyperConnections, PreNorm, StaticHyperConnections
-from hcexp.run import build_model
 from tests.registered import MODES
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from hcexp.evaluation.set_loss import SetLoss
+from hcexp.evaluation.perplexity.set_loss import SetLoss
 from hcexp.objective import NextToken
 from hcexp.optim import Schedule
 

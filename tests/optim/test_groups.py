@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from hcexp.configuration import compose
+from hcexp.configuration import build_model, compose
 from hcexp.optim import AdamW, decay_groups
-from hcexp.run import build_model
 
 TINY = ["model.d=32", "model.layers=2", "model.inner=32", "model.norm_affine=true", "model.tied=false"]
 

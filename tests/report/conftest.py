@@ -15,7 +15,7 @@ from hcexp.configuration import compose
 from hcexp.report import build
 from hcexp.report.measured import COLUMNS, FILE, Measured
 from hcexp.residual.unfolding import Unfolded
-from hcexp.study.sweep import Outcome, Row, Sweep
+from hcexp.study.sweep.sweep import Outcome, Row, Sweep
 
 RECORD = {
     "git": {"commit": "a" * 40, "branch": "main", "dirty": False},

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from hcexp.report import build
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 LOSS = "embedded/mean/loss"
 # Three seeds that share an offset each; DHC×1 is worse than the baseline, as in the paper, the others better.

@@ -8,7 +8,7 @@ from hcexp.report import costs as room
 from hcexp.report.costs import costs, with_measured
 from hcexp.report.measured import FILE
 from hcexp.report.predicted import NotCountableError, predicted
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 
 def rows(found):

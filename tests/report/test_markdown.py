@@ -4,7 +4,7 @@ import pytest
 
 from hcexp.report import build, markdown
 from hcexp.report.markdown import escape
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 VALUES = {"OLMo-1B": [4.0, 4.1], "DHC×1": [4.02, 4.13], "DHC×2": [3.99, 4.08], "DHC×4": [3.9, 4.01]}
 

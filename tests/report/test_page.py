@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hcexp.report import build, html
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> & {{ 7 * 7 }}'
 # `wbr` and the like never close.

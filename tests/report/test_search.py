@@ -10,9 +10,9 @@ from rich.console import Console
 from hcexp.report import SearchReport, build, html, markdown, show, show_search, write_search
 from hcexp.report.search_write import search_markdown
 from hcexp.report.tuning import tuning
-from hcexp.study.found import Drawn, Found
-from hcexp.study.space import Space
-from hcexp.study.sweep import Outcome, Tuning
+from hcexp.study.search.found import Drawn, Found
+from hcexp.study.search.space import Space
+from hcexp.study.sweep.sweep import Outcome, Tuning
 
 SPACE = Space(
     {"optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "data.batch_size": {"low": 1, "high": 100}}, trials=4

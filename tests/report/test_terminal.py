@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from hcexp.report import build, show
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 VALUES = {"OLMo-1B": [4.0, 4.1], "DHC×1": [3.9, 4.0], "[red]x[/red]": [3.8, 3.95], "DHC×4": [3.9]}
 

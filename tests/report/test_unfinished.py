@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from hcexp.report import build, html, markdown, show
-from hcexp.study.sweep import Outcome
+from hcexp.study.sweep.sweep import Outcome
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hcexp.study.announced import FOLDER, Command, announced, at_work, is_store
-from hcexp.tracking.journal import JOURNAL
+from hcexp.study.search.journal import JOURNAL
 
 FORK = multiprocessing.get_context("fork")  # a process that has to import nothing
 

@@ -7,11 +7,11 @@ import pytest
 from filelock import FileLock
 from optuna.trial import TrialState, create_trial
 
-from hcexp.callbacks.pruning import PRUNED
-from hcexp.run import RESULT
-from hcexp.run_lock import LOCK
+from hcexp.run.lock import LOCK
+from hcexp.run.run import RESULT
 from hcexp.study.claim import RunLock, settle_alike, take
-from hcexp.tracking.journal import JOURNAL, open_journal
+from hcexp.study.search.journal import JOURNAL, open_journal
+from hcexp.study.search.pruning import PRUNED
 
 
 class Killed(Exception):

@@ -6,7 +6,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from hcexp.run import Run
+from hcexp.run.run import Run
 from hcexp.study import Ledger, run_points, workers
 from hcexp.study.claim import RunLock
 from hcexp.study.launch import PRELOAD, launch

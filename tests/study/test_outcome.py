@@ -1,6 +1,6 @@
 import pytest
 
-from hcexp.evaluation.kept import Kept, conditions
+from hcexp.run.scores import Kept, conditions
 from hcexp.study import outcome
 
 ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}

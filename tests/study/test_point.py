@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from hcexp.configuration import compose, shipped
-from hcexp.run import Run
+from hcexp.run.run import Run
 from hcexp.study import load_sweep, plan
 
 ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}

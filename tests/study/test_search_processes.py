@@ -6,12 +6,12 @@ import pytest
 
 from hcexp.configuration import compose
 from hcexp.objective import NextToken
-from hcexp.run import Run
-from hcexp.run_lock import INHERITED
+from hcexp.run.lock import INHERITED
+from hcexp.run.run import Run
 from hcexp.study.point import plan
-from hcexp.study.search import Search
-from hcexp.study.space import Space
-from hcexp.study.sweep import Row, Sweep
+from hcexp.study.search.search import Search
+from hcexp.study.search.space import Space
+from hcexp.study.sweep.sweep import Row, Sweep
 
 LR = {"optimizer.lr": {"low": 3e-4, "high": 3e-2, "log": True}}
 PRUNERS = [

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hcexp.run import RESULT
+from hcexp.run.run import RESULT
 from hcexp.study import Ledger, run_points, workers
 from hcexp.study.claim import ATTEMPTS, RunLock, Tally
 from hcexp.study.launch import LOST, Launched

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from hcexp.analysis.curves import curve
 from hcexp.analysis.figures.style import count_sublayers, count_tokens, figure, legend, look, styled
-from hcexp.analysis.rows import Gradient, Point
+from hcexp.analysis.rows import Gradient
+from hcexp.run.history import Point
 
 PREFIX = "train/grad_norm/"
 GROUPS = {"block": "blocks", "connections": "residual connections"}

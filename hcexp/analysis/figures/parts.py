@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hcexp.analysis.curves import curve
 from hcexp.analysis.figures.style import COLOURS, count_tokens, figure, legend, look, styled, without_start
-from hcexp.analysis.rows import Point
+from hcexp.run.history import Point
 
 Runs = Mapping[str, Mapping[int, Sequence[Point]]]
 ACROSS = 4

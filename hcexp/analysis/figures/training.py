@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from hcexp.analysis.curves import curve, is_average, mean_metrics, spikes
 from hcexp.analysis.figures.style import count_tokens, figure, legend, look, styled, without_start
-from hcexp.analysis.rows import Point
+from hcexp.run.history import Point
 
 Runs = Mapping[str, Mapping[int, Sequence[Point]]]
 

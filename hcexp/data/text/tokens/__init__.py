@@ -1,0 +1,1 @@
+"""Documents to tokens, and tokens to shards that are made once and can be made on from any interruption."""

@@ -1,0 +1,126 @@
+"""Documents to token ids, in this process or in several others, in the order of the documents."""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import NamedTuple
+
+import numpy as np
+
+from hcexp.data.text.source import Document, Position
+from hcexp.data.text.tokens.pieces import pieces
+from hcexp.data.text.tokens.tokenizer import TextTokenizer
+
+# A batch of pieces ends at whichever comes first.
+BATCH_PIECES = 1024
+BATCH_CHARACTERS = 1 << 20
+
+Batch = list[tuple[str, Position | None]]  # pieces of documents; with the last of each, where the next begins
+
+
+class Piece(NamedTuple):
+    """A document, or a part of a very long one, and its ids, uint32, shape (tokens,).
+
+    `end` is where the next document begins, None if the document goes on.
+    """
+
+    text: str
+    ids: np.ndarray
+    end: Position | None
+
+
+class Encoder:
+    """A context that encodes in `workers` other processes; in this one if there are none.
+
+    The ids do not depend on their number.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, workers: int = 0):
+        self._tokenizer, self._workers = tokenizer, workers
+        self._processes: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Encoder":
+        if self._workers:
+            # Not forked: a process that has trained or read over the network has threads that hold locks.
+            self._processes = ProcessPoolExecutor(
+                self._workers, get_context("spawn"), initializer=_begin, initargs=(self._tokenizer,)
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._processes is not None:
+            self._processes.shutdown(cancel_futures=True)
+
+    def encode(self, documents: Iterable[Document], share: float = 1.0) -> Iterator[Piece]:
+        """The documents, encoded, in their order.
+
+        Args:
+            documents: read ahead by two batches for each process.
+            share: of the processes that these documents may expect, if others are encoded in turn with them.
+
+        Raises:
+            ChildProcessError: a process was killed.
+        """
+        ahead = 2 + round(2 * self._workers * share) if self._workers else 0
+        waiting: deque[tuple[Batch, Future | Iterator]] = deque()
+        try:
+            for batch in _batches(documents):
+                waiting.append((batch, self._begun([text for text, _ in batch])))
+                if len(waiting) > ahead:
+                    yield from self._finished(*waiting.popleft())
+            while waiting:
+                yield from self._finished(*waiting.popleft())
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"one of the data.workers={self._workers} processes was killed, perhaps for want of memory: "
+                "the same command goes on, with fewer of them if need be"
+            ) from error
+
+    def _begun(self, texts: list[str]) -> Future | Iterator[np.ndarray]:
+        return self._processes.submit(_encode, texts) if self._processes else self._tokenizer.encode(texts)
+
+    @staticmethod
+    def _finished(batch: Batch, encoded: Future | Iterator[np.ndarray]) -> Iterator[Piece]:
+        ids = encoded.result() if isinstance(encoded, Future) else encoded
+        for (text, end), of_one in zip(batch, ids, strict=True):
+            yield Piece(text, of_one, end)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[Batch]:
+    batch, characters = [], 0
+    for document in documents:
+        *most, last = pieces(document.text)
+        for text, end in [*((text, None) for text in most), (last, document.end)]:
+            batch.append((text, end))
+            characters += len(text)
+            if len(batch) >= BATCH_PIECES or characters >= BATCH_CHARACTERS:
+                yield batch
+                batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+_tokenizer: TextTokenizer  # of a worker process
+
+
+def _begin(tokenizer: TextTokenizer) -> None:
+    """Set up a worker process: one thread, deaf to Ctrl-C, and gone when its parent is, however that ended."""
+    global _tokenizer
+    _tokenizer = tokenizer
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
+
+
+def _encode(texts: list[str]) -> list[np.ndarray]:
+    return list(_tokenizer.encode(texts))

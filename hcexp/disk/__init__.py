@@ -1,0 +1,1 @@
+"""How a file reaches the disk whole, and is known again: atomic writes, checksums."""

@@ -1,0 +1,1 @@
+"""Downstream tasks: questions with answers to choose from, scored by their likelihood."""

@@ -1,0 +1,1 @@
+"""A run: one configuration in, one folder out, and that folder read back."""

@@ -1,0 +1,92 @@
+"""What a run recorded while it trained."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from hcexp.callbacks.curves import average_name
+from hcexp.run.attempts import ATTEMPTS
+from hcexp.run.checkpoint import run_id
+from hcexp.run.folder import made_in
+from hcexp.run.run import RESULT
+from hcexp.run.scores import conditions, evaluations
+from hcexp.tracking import history, is_there, store_uri
+
+
+class Point(NamedTuple):
+    """A point of a curve that was recorded while the run trained, after so many optimiser steps and tokens."""
+
+    metric: str
+    step: int
+    tokens: int
+    value: float
+
+
+def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable[str]) -> list[Point]:
+    """The curves of a run in the tracking store; of what was evaluated only once, or never recorded, the last value.
+
+    Args:
+        run: its folder.
+        config: its recorded configuration.
+        parts: the sets and tasks that it evaluates, with the name of their suite before them: `v2/pile`.
+        layers: the names of its layers, for their gradient norms.
+
+    A store that does not answer is warned of.
+    """
+    training = ["train/loss", average_name(config.callbacks.curves.ema), "train/spikes"]
+    training += [f"train/grad_norm/{layer}" for layer in layers]
+    final = _final(run)
+    evaluated = list(dict.fromkeys([*map(_measure, parts), *final]))
+    uri, identity = store_of(run, config), run_id(run)
+    per_step = config.data.batch_size * config.data.sequence_length
+    points = []
+    known = identity != "" and is_there(uri, "no curves are read there")
+    for metric in (*training, *evaluated):
+        recorded = history(uri, identity, metric) if known else []
+        if not recorded and metric in final:
+            recorded = [final[metric]]
+        points += [Point(metric, step, step * per_step, value) for step, value in recorded]
+    return points
+
+
+def is_finished(run: Path) -> bool:
+    """Whether the run has come to its end: the last point of its curves is what it ended with."""
+    path = run / RESULT
+    return path.is_file() and json.loads(path.read_text())["state"] == "finished"
+
+
+def store_of(run: Path, config: DictConfig) -> str:
+    """The tracking store that the run was recorded in."""
+    return store_uri(config.tracking.get("uri"), made_in(run.resolve()))
+
+
+def code(run: Path) -> str:
+    """The hash of the code that a run ended with, or, until it ends, was last begun with; nothing if it has none."""
+    if (path := run / RESULT).is_file():
+        return json.loads(path.read_text()).get("record", {}).get("code", "")
+    attempts = json.loads(path.read_text()) if (path := run / ATTEMPTS).is_file() else []
+    return attempts[-1]["code"] if attempts else ""
+
+
+def _measure(part: str) -> str:
+    return f"{part}/accuracy" if part.startswith("downstream/") else f"{part}/loss"
+
+
+def _final(run: Path) -> dict[str, tuple[int, float]]:
+    """Losses of sets and accuracies of tasks at the end, or when they were measured afterwards, with their step."""
+    path = run / RESULT
+    result = json.loads(path.read_text()) if path.is_file() else {}
+    if result.get("state") != "finished":
+        return {}
+    found = {name: (result["steps"], value) for name, value in result["metrics"].items()}
+    for evaluation in evaluations(run):
+        if evaluation.conditions == conditions(result["config"], evaluation.name):
+            found |= {name: (evaluation.step, value) for name, value in evaluation.metrics.items()}
+    return {
+        name: at
+        for name, at in found.items()
+        if name.partition("/")[0] != "train" and name == _measure(name.rpartition("/")[0])
+    }

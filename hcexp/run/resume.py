@@ -1,0 +1,80 @@
+"""A run that goes on with the configuration that lies in its folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hcexp.configuration import compose, shipped
+from hcexp.run.attempts import ATTEMPTS
+from hcexp.run.identity import WHERE, WITHOUT_EFFECT, differences, effective, elsewhere, hashed, listed, load_config
+from hcexp.run.run import CONFIG, HASHED, Run
+
+
+def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
+    """The run of a folder; of its recorded configuration, overrides change only what has no effect, or where it runs.
+
+    Raises FileNotFoundError if this is not the folder of a run, ValueError for an override of anything else, or if the
+    configuration or the data are no longer those that the folder has its name of; and what `compose` raises.
+    """
+    folder = folder.resolve()
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"--resume={folder} is not the folder of a run: it has no {CONFIG}")
+    recorded = load_config(folder / CONFIG)
+    recorded.paths.runs = str(folder.parent)
+    recorded.callbacks.pop("pruning", None)  # of the search whose trial this was
+    attempts = _read(folder / ATTEMPTS) or [{"overrides": []}]
+    begun = attempts[0]["overrides"]
+    search = [override for override in begun if override.startswith("hydra.searchpath=")]
+    config = _overridden(recorded, [*search, *overrides])
+    if Path(config.paths.runs).resolve() != folder.parent:
+        raise ValueError(f"paths.runs={config.paths.runs}: with --resume it is that of the run, {folder.parent}")
+    changed = differences(effective(recorded), effective(config))
+    if refused := {knob: change for knob, change in changed.items() if not elsewhere(knob)}:
+        raise ValueError(
+            f"{listed(refused)}: this would be another run than {folder.name}; allowed are "
+            f"{', '.join(WHERE)}, and what has no effect on a result: {', '.join(WITHOUT_EFFECT)}"
+        )
+    run = Run(config, begun, recorded)
+    _require_name(run, folder)
+    return run
+
+
+def _overridden(recorded: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    given = [override.key_or_group for override in parsed]
+    choices = [f"{group}={choice}" for group, choice in recorded.choices.items() if group not in given]
+    asked = compose([*choices, *overrides])
+    config = recorded.copy()
+    with open_dict(config):
+        for knob in given:
+            if knob.startswith("hydra."):
+                continue
+            value = OmegaConf.select(asked, knob)
+            section, _, key = knob.rpartition(".")
+            if key in (OmegaConf.select(asked, section) if section else asked):
+                OmegaConf.update(config, knob, value, merge=False, force_add=True)
+            elif section:
+                OmegaConf.select(config, section).pop(key, None)
+            if (shipped("conf") / knob).is_dir():
+                config.choices[knob] = asked.choices[knob]
+    return config
+
+
+def _require_name(run: Run, folder: Path) -> None:
+    if run.identity == folder.name:
+        return
+    named = _read(folder / HASHED)
+    if named is None or hashed(named) != folder.name:
+        what = "one of its knobs, or the data or the tokenizer that it names"
+    else:
+        changed = differences(named, run.content)
+        what = listed({knob.removeprefix("config."): change for knob, change in changed.items()})
+    raise ValueError(f"{folder / CONFIG} does not give a run of this name any more, but {run.identity}: {what} changed")
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else None

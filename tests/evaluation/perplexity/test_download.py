@@ -1,0 +1,164 @@
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+
+import pytest
+
+from hcexp.evaluation.perplexity import download as room
+from hcexp.evaluation.perplexity.download import download
+
+BODY = bytes(range(256)) * 20
+DIGEST = sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "cache" / "some" / "val.npy"
+
+
+@pytest.fixture
+def get(server, target, monkeypatch):
+    """Downloads the file of the server."""
+    (server.folder / "a b").mkdir()
+    (server.folder / "a b" / "val.npy").write_bytes(BODY)
+    monkeypatch.setattr(room, "PAUSE", 0.0)
+    monkeypatch.setattr(room, "CHUNK", 100)
+    return lambda **options: download(f"{server.url}/a%20b/val.npy", target, **options)
+
+
+def test_once(server, get, target, capsys):
+    assert get() == get() == DIGEST
+    assert target.read_bytes() == BODY
+    assert server.requests == [(200, None)]
+    assert capsys.readouterr().err == f"{server.url}/a%20b/val.npy: 0.0 MB downloaded\n"
+    record = json.loads(target.with_name("val.npy.json").read_text())
+    assert (record["bytes"], record["etag"], record["sha256"]) == (len(BODY), '"first"', DIGEST)
+    assert not list(target.parent.glob("*partial*"))
+
+
+def test_a_broken_connection_is_resumed(server, get, target):
+    server.breaks = [1000, 1]
+    assert get() == DIGEST and target.read_bytes() == BODY
+    # The last byte is asked for again; so the second answer, of one byte, brought nothing new.
+    assert server.requests == [(200, None), (206, "bytes=999-"), (206, "bytes=999-")]
+
+
+def test_a_later_call_goes_on(server, get, target):
+    server.breaks = [1000, 0, 0, 0]
+    with pytest.raises(ConnectionError, match=r"^http://\S+ cannot be downloaded: .+$"):
+        get()
+    assert not target.exists() and target.with_name("val.npy.partial").stat().st_size == 1000
+    del server.requests[:]
+    assert get() == DIGEST and target.read_bytes() == BODY
+    assert server.requests == [(206, "bytes=999-")]
+
+
+def test_a_download_that_ended_but_was_not_renamed(server, get, target, monkeypatch):
+    replace = os.replace
+
+    def killed(source, destination):
+        if destination == target:
+            raise KeyboardInterrupt
+        replace(source, destination)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            get()
+    assert get() == DIGEST and target.read_bytes() == BODY
+    assert server.requests[1:] == [(206, f"bytes={len(BODY) - 1}-")]
+
+
+def test_parts_of_two_files_are_never_joined(server, get, target):
+    server.breaks = [1000, 0, 0, 0]
+    with pytest.raises(ConnectionError):
+        get()
+    (server.folder / "a b" / "val.npy").write_bytes(BODY[::-1])
+    server.etag = '"second"'
+    assert get() == sha256(BODY[::-1]).hexdigest() and target.read_bytes() == BODY[::-1]
+    assert json.loads(target.with_name("val.npy.json").read_text())["etag"] == '"second"'
+
+
+@pytest.mark.parametrize(
+    ("etag", "dated", "resumed"), [(None, True, True), (None, False, False), ('W/"weak"', True, False)]
+)
+def test_only_a_strong_validator_allows_to_resume(server, get, target, etag, dated, resumed):
+    server.etag, server.dated, server.breaks = etag, dated, [1000]
+    assert get() == DIGEST and target.read_bytes() == BODY
+    assert server.requests[1:] == [(206, "bytes=999-") if resumed else (200, None)]
+
+
+def test_a_server_without_ranges_starts_anew(server, get, target):
+    server.ranges, server.breaks = False, [1000]
+    assert get() == DIGEST and target.read_bytes() == BODY
+    assert server.requests == [(200, None), (200, "bytes=999-")]
+
+
+def test_another_part_than_was_asked_for(server, get, target):
+    server.breaks, server.shift = [1000], 5
+    with pytest.raises(ConnectionError, match="the server answers with another part than was asked for"):
+        get()
+    assert not target.exists()
+
+
+def test_a_server_may_give_less_than_was_asked_for(server, get, target):
+    server.breaks, server.most = [1000], 2000
+    assert get() == DIGEST and target.read_bytes() == BODY
+    assert server.requests == [(200, None), *((206, f"bytes={start}-") for start in (999, 2998, 4997))]
+
+
+def test_a_part_longer_than_the_file(server, get, target):
+    server.breaks = [1000, 0, 0, 0]
+    with pytest.raises(ConnectionError):
+        get()
+    target.with_name("val.npy.partial").write_bytes(BODY * 2)
+    assert get() == DIGEST and target.read_bytes() == BODY
+
+
+def test_a_length_that_is_not_announced(server, get, target):
+    server.length = False
+    assert get() == DIGEST and target.read_bytes() == BODY
+    assert json.loads(target.with_name("val.npy.json").read_text())["bytes"] == len(BODY)
+
+
+def test_a_busy_server_is_asked_again(server, get):
+    server.answers = [503, 429]
+    assert get() == DIGEST
+    assert [status for status, _ in server.requests] == [503, 429, 200]
+
+
+def test_a_missing_file_is_named_at_once(server, target):
+    with pytest.raises(ConnectionError, match=rf"^{server.url}/none cannot be downloaded: the server answers 404 Not"):
+        download(f"{server.url}/none", target)
+    assert len(server.requests) == 1 and not target.exists()
+
+
+def test_no_server(target, monkeypatch):
+    monkeypatch.setattr(room, "PAUSE", 0.0)
+    with pytest.raises(ConnectionError, match=r"^http://127\.0\.0\.1:9/x cannot be downloaded: Failed to .* refused"):
+        download("http://127.0.0.1:9/x", target)
+
+
+def test_a_changed_file_is_noticed(get, target):
+    get()
+    target.write_bytes(BODY[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"val\.npy is not what was downloaded: delete it and val\.npy\.json"):
+        get()
+    assert get(verify=False) == DIGEST
+
+
+def test_a_file_put_there_by_hand_is_taken(server, get, target):
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"mine")
+    assert get() == sha256(b"mine").hexdigest()
+    assert server.requests == []
+    target.write_bytes(b"more")
+    with pytest.raises(ValueError, match="is not what was downloaded"):
+        get()
+
+
+def test_processes_at_once_download_once(server, get):
+    with ThreadPoolExecutor(4) as pool:
+        assert {future.result() for future in [pool.submit(get) for _ in range(4)]} == {DIGEST}
+    assert len(server.requests) == 1

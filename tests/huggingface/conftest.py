@@ -1,0 +1,107 @@
+"""Small networks of every mode that is registered in `conf/residual/`, and checkpoints of OLMo as large."""
+
+from functools import cache
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from hcexp.configuration import compose, shipped
+from hcexp.data import TextTokenizer
+from hcexp.huggingface import export
+from hcexp.huggingface.network import build
+
+MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
+SIZES = {"d": 32, "layers": 2, "heads": 4, "inner": 48, "vocabulary_size": 100}
+NETWORKS = {
+    "olmo": {},
+    "untied": {"tied": False, "rope_theta": 500.0},
+    "unpadded": {"pad_vocabulary_to": 1},
+    "rms_norm": {"norm": "rms_norm", "norm_affine": True},
+    "olmoe": {"tied": False, "norm": "rms_norm", "norm_affine": True, "norm_eps": 1e-6, "qk_norm": True},
+}
+
+
+@cache
+def sections(mode):
+    config = OmegaConf.to_container(compose([f"residual={mode}"]), resolve=True)
+    return config["model"], config["residual"]
+
+
+def tokens(batch=2, seq=17):
+    return torch.randint(100, (batch, seq), generator=torch.Generator().manual_seed(0))
+
+
+class Made:
+    """A small network with the sections of the configuration that it comes from; its weights are not drawn yet."""
+
+    def __init__(self, mode="pre_norm", residual=None, **knobs):
+        model, of_mode = sections(mode)
+        self.model = {**model, **SIZES, **knobs}
+        self.residual = {**of_mode, **(residual or {})}
+        self.network = build(self.model, self.residual)
+
+
+class Trained(Made):
+    """One with every parameter moved away from its initial value."""
+
+    def __init__(self, mode="pre_norm", **knobs):
+        super().__init__(mode, **knobs)
+        self.network.reset_parameters(0)
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+
+    def export(self, folder, tokenizer=None):
+        weights, tokenizer = self.network.state_dict(), tokenizer or TextTokenizer()
+        return export(self.model, self.residual, weights, tokenizer, folder, sequence_length=64)
+
+    @torch.no_grad()
+    def continued(self, prompt, steps):
+        """The prompt, (1, seq), and the most probable token after it, again and again."""
+        for _ in range(steps):
+            prompt = torch.cat((prompt, self.network(prompt)[:, -1:].argmax(-1)), dim=-1)
+        return prompt
+
+
+@pytest.fixture(autouse=True)
+def modules(tmp_path_factory, monkeypatch):
+    """Where `transformers` copies the code of a folder."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+
+
+@pytest.fixture
+def load():
+    from transformers import AutoModelForCausalLM
+
+    def load(folder, **options):
+        return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
+
+    return load
+
+
+@pytest.fixture
+def olmo(tmp_path):
+    """Makes a random checkpoint of `OlmoForCausalLM`, and gives it with its folder."""
+    from transformers import OlmoConfig, OlmoForCausalLM
+
+    small = {
+        "vocab_size": 128,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.2,
+        "pad_token_id": None,
+        "eos_token_id": 0,
+    }
+
+    def make(name="olmo", seed=0, save=None, **keys):
+        torch.manual_seed(seed)
+        model = OlmoForCausalLM(OlmoConfig(**{**small, **keys}))
+        model.save_pretrained(tmp_path / name, **(save or {}))
+        return model.eval(), tmp_path / name
+
+    return make

@@ -1,0 +1,38 @@
+import json
+
+import pytest
+
+from hcexp.configuration import compose
+from hcexp.run.history import code, curves, store_of
+
+
+@pytest.fixture
+def config():
+    return compose(["paths.cache=x"])
+
+
+def test_the_store_is_beside_the_runs_of_one_that_was_set_aside_too(config, tmp_path):
+    store = f"sqlite:///{tmp_path}/runs/mlflow.db"
+    for run in ("0123456789abcdef", "stale/0123456789abcdef-1"):
+        assert store_of(tmp_path / "runs" / run, config) == store
+    config.tracking.uri = "http://server"
+    assert store_of(tmp_path / "runs" / "stale" / "0123456789abcdef-1", config) == "http://server"
+
+
+def test_a_run_that_was_set_aside_has_its_curves(make_run, tracked, tmp_path):
+    run = make_run(*tracked)
+    run.train()
+    before = curves(run.directory, run.config, ["local/held"], [])
+    aside = tmp_path / "runs" / "stale" / f"{run.identity}-1"
+    aside.parent.mkdir()
+    run.directory.rename(aside)
+    assert curves(aside, run.config, ["local/held"], []) == before
+    assert [point.step for point in before if point.metric == "train/loss"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_code_is_that_of_the_result_or_of_the_last_attempt(tmp_path):
+    assert code(tmp_path) == ""
+    (tmp_path / "attempts.json").write_text(json.dumps([{"code": "1"}, {"code": "2"}]))
+    assert code(tmp_path) == "2"
+    (tmp_path / "result.json").write_text(json.dumps({"state": "finished", "record": {"code": "3"}}))
+    assert code(tmp_path) == "3"

@@ -1,0 +1,117 @@
+"""What names a run, and what does not."""
+
+import json
+import shutil
+
+import pytest
+
+from hcexp.configuration import compose
+from hcexp.run.run import Run
+from tests.conftest import MINUTE
+from tests.registered import MODES
+
+# Of every knob of a residual mode that is a word, another word.
+OTHER = {"sum": "mean", "alternating": "fixed", "recycled": "widened", "block": "sublayer"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["paths.runs=elsewhere"],
+        ["paths.cache=elsewhere"],
+        ["tracking=mlflow"],
+        ["tracking=mlflow", "++tracking.run_name='a name'"],
+        ["data.workers=2"],
+        ["data.verify=false"],
+        ["callbacks.progress.seconds=1"],
+        ["callbacks.checkpoint.every_n_steps=2"],
+        ["evaluation.batch_size=3"],
+        ["model.activation_checkpointing=true"],
+    ],
+    ids=str,
+)
+def test_identity_is_blind_to_what_cannot_change_a_result(make_run, overrides):
+    assert make_run(*overrides).identity == make_run().identity
+
+
+def test_identity_does_not_depend_on_the_order_of_overrides(make_run):
+    one = make_run("residual=dhc", "residual.n=2", "seed=3")
+    assert make_run("seed=3", "residual.n=2", "residual=dhc").identity == one.identity
+
+
+def test_identity_goes_by_the_content_of_files_not_their_place(make_run, texts, tmp_path):
+    for name in ("train.txt", "held.txt"):
+        shutil.copy(texts / name, tmp_path / name)
+    moved = [f"data.files={tmp_path}/train.txt", f"evaluation.files={tmp_path}/held.txt"]
+    assert make_run(*moved).identity == make_run().identity
+    (tmp_path / "train.txt").write_text("other text " * 100)
+    assert make_run(*moved).identity != make_run().identity
+    shutil.copy(texts / "train.txt", tmp_path / "train.txt")
+    (tmp_path / "held.txt").write_text("other text " * 100)
+    assert make_run(*moved).identity != make_run().identity
+
+
+def test_identity_goes_by_the_content_of_token_files_not_their_place(minute, tmp_path):
+    own = [override for override in minute if not override.startswith("evaluation")]
+    sets = ["evaluation=v3", "~evaluation.sets", "+evaluation.sets={a: a.npy}"]
+
+    def identity(place, tokens):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "a.npy").write_bytes(bytes(tokens))
+        return Run(compose([*own, *sets, f"evaluation.source={tmp_path}/{place}"])).identity
+
+    assert identity("here", range(60)) == identity("there", range(60)) != identity("there", range(62))
+
+
+def test_identity_differs_in_whatever_can_change_a_result(make_run, tmp_path):
+    changes = [
+        (),
+        ("seed=1",),
+        ("optimizer.lr=1e-3",),
+        ("steps=7",),
+        ("data.max_tokens=1000",),
+        ("evaluation.max_tokens=100",),
+        ("objective.z_loss=1e-3",),
+        ("trainer.precision=bf16-mixed",),
+        ("compile=true",),
+        ("residual=shc",),
+    ]
+    identities = [make_run(*change).identity for change in changes]
+    assert len(set(identities)) == len(changes)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_identity_differs_in_every_residual_knob(make_run, mode):
+    base = make_run(f"residual={mode}")
+    identities = {base.identity}
+    knobs = [knob for knob in base.config.residual if not knob.startswith("_")]
+    for knob in knobs:
+        value = base.config.residual[knob]
+        other = not value if isinstance(value, bool) else OTHER[value] if isinstance(value, str) else value + 1
+        identities.add(make_run(f"residual={mode}", f"residual.{knob}={other}").identity)
+    assert len(identities) == 1 + len(knobs)
+
+
+def test_identity_of_a_mixture_is_in_its_texts_and_weights_but_not_in_their_place(make_run, texts, tmp_path):
+    def identity(file, weight):
+        mixture = f"data.mixture={{a: {{files: {file}, weight: {weight}}}, b: {{files: {texts}/held.txt, weight: 1}}}}"
+        overrides = [o for o in MINUTE if o != "data=local"]
+        sets = [f"evaluation.files={texts}/held.txt", f"paths.cache={texts}/cache", f"paths.runs={tmp_path}/runs"]
+        arguments = [*overrides, "data=mixture", mixture, *sets]
+        return Run(compose(arguments), arguments).identity
+
+    copy = tmp_path / "elsewhere.txt"
+    shutil.copy(texts / "train.txt", copy)
+    assert identity(texts / "train.txt", 2) == identity(copy, 2) != identity(copy, 3)
+
+
+def test_identity_differs_in_the_tokenizer_but_not_in_its_place(make_run, tmp_path):
+    from hcexp.data import corpus
+
+    copy = tmp_path / "tokenizer.json"
+    shutil.copy(corpus.TOKENIZER, copy)
+    assert make_run(f"data.tokenizer={copy}").identity == make_run().identity
+    content = json.loads(copy.read_text())
+    content["model"]["merges"].pop()
+    copy.write_text(json.dumps(content))
+    assert make_run(f"data.tokenizer={copy}").identity != make_run().identity

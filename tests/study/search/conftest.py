@@ -1,0 +1,3 @@
+from tests.callbacks.conftest import fit, memory, regression
+
+__all__ = ["fit", "memory", "regression"]

@@ -1,0 +1,171 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hcexp.configuration import shipped
+from hcexp.study.point import plan
+from hcexp.study.search.found import Drawn, Found
+from hcexp.study.search.space import Space
+from hcexp.study.sweep.sweep import Row, Sweep
+from hcexp.study.sweep.sweep_file import load_sweep
+from hcexp.study.sweep.tuned import tuned, tuned_text
+
+SPACE = Space({"optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "schedule": {"choices": ["cosine"]}}, trials=3)
+SEARCH = Sweep("tune", "A question", None, "a", (Row("a"),), overrides=("steps=9",), search=SPACE)
+
+
+def drawn(lr, state="finished", loss=1.0):
+    return Drawn({"optimizer.lr": lr, "schedule": "cosine"}, state, loss, None, None, "0123")
+
+
+def found(label, *overrides, best=0.002):
+    return Found(label, overrides, (drawn(0.003, loss=2.0), drawn(best), drawn(0.009, "pruned", 0.5)))
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes tuned values of {label: (best learning rate, overrides)} and whatever is changed then."""
+
+    def write(rows, /, **changed):
+        content = yaml.safe_load(
+            tuned_text(
+                SEARCH, "tiny", "hcexp sweep tune", [found(label, *own, best=lr) for label, (lr, own) in rows.items()]
+            )
+        )
+        for row in content["rows"]:
+            row["overrides"].remove("steps=9")
+            row.update((key, changed.pop(key)) for key in list(changed) if key in row)
+        path = tmp_path / "tuned.yaml"
+        path.write_text(yaml.safe_dump(content | changed, allow_unicode=True))
+        return path
+
+    return write
+
+
+def asked(*rows, overrides=()):
+    named = tuple(Row(f"row {number}", tuple(own)) for number, own in enumerate(rows, start=1))
+    return Sweep("mine", "A question", None, "row 1", named, overrides=tuple(overrides))
+
+
+def learning_rates(sweep):
+    return [values["optimizer.lr"] for values in sweep.tuning.rows.values()]
+
+
+PRE_NORM, DHC, DHC_8 = ["residual=pre_norm"], ["residual=dhc"], ["residual=dhc", "residual.n=8"]
+
+
+def test_the_file_has_what_was_found_and_is_data():
+    rows = [found("DHC×2", "residual=dhc"), Found("b", (), (drawn(0.003, "failed", None),))]
+    text = tuned_text(SEARCH, "tiny", "hcexp sweep tune", rows)
+    assert text.startswith("# ") and "sweep.tuned=tune" in text.splitlines()[0]
+    content = yaml.safe_load(text)
+    assert content["rows"][0] == {
+        "label": "DHC×2",
+        "overrides": ["steps=9", "residual=dhc"],
+        "values": {"optimizer.lr": 0.002, "schedule": "cosine"},
+        "loss": 1.0,
+        "finished": 2,
+        "pruned": 1,
+        "failed": 0,
+    }
+    assert content["rows"][1]["values"] is None and content["rows"][1]["failed"] == 1
+    assert (content["sweep"], content["scale"], content["seed"], content["trials"]) == ("tune", "tiny", 0, 3)
+
+
+def test_a_row_takes_the_values_of_the_row_that_says_most_of_it(file):
+    path = file({"plain": (0.001, PRE_NORM), "DHC": (0.002, DHC), "DHC×8": (0.003, DHC_8)})
+    sweep = asked(PRE_NORM, [*DHC, "residual.n=4"], [*DHC_8, "residual.tanh=false"], DHC)
+    taken = tuned(sweep, path, "tiny")
+    assert learning_rates(taken) == [0.001, 0.002, 0.003, 0.002]
+    assert taken.rows[1].overrides == ("optimizer.lr=0.002", "schedule=cosine", "residual=dhc", "residual.n=4")
+    assert [row.label for row in taken.rows] == [row.label for row in sweep.rows]
+    assert (taken.tuning.file, taken.tuning.sweep, taken.tuning.trials) == (path, "tune", 3)
+
+
+def test_what_is_common_to_the_rows_and_the_command_line_counts_as_theirs(file):
+    path = file({"DHC": (0.002, DHC), "DHC×8": (0.003, DHC_8)})
+    assert learning_rates(tuned(asked(["residual.n=8"], ["residual.n=2"], overrides=DHC), path, "tiny")) == [
+        0.003,
+        0.002,
+    ]
+    assert learning_rates(tuned(asked(DHC), path, "tiny", ["residual.n=8"])) == [0.003]
+
+
+def test_the_same_said_otherwise_is_the_same(file):
+    path = file({"DHC": (0.002, [*DHC, "residual.tanh=true", "residual.n=8"])})
+    assert learning_rates(tuned(asked(["residual=dhc", "+residual.n=8", "residual.tanh=True"]), path, "tiny")) == [
+        0.002
+    ]
+
+
+def test_the_more_explicit_value_counts(file, minute):
+    path = file({"plain": (0.001, PRE_NORM)})
+    sweep = asked(PRE_NORM, [*PRE_NORM, "optimizer.lr=0.3"], overrides=["optimizer.lr=0.2"])
+    taken = tuned(sweep, path, "tiny")
+    assert [point.run.config.optimizer.lr for point in plan(taken, "tiny", minute)] == [0.001, 0.3]
+    assert [p.run.config.optimizer.lr for p in plan(taken, "tiny", [*minute, "optimizer.lr=0.4"])] == [0.4, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"scale": "60m"}, r"tuned\.yaml is of scale=60m, not tiny"),
+        ({"trials": 4}, r"plain has only 3 of 4 trials; hcexp sweep tune goes on"),
+        ({"values": None}, r"no trial of plain is finished, so that there are no values"),
+        ({"trails": 4}, r"unknown key 'trails'\. Did you mean trials"),
+        ({"rows": 3}, r"rows 3 is not a list"),
+        ({"rows": [3]}, r"a row is not a mapping with the keys label"),
+        ({"rows": []}, r"has no values for the row row 1; it has nothing"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(file, changed, said):
+    path = file({"plain": (0.001, PRE_NORM)}, **changed)
+    with pytest.raises(ValueError, match=said) as error:
+        tuned(asked(PRE_NORM), path, "tiny")
+    assert str(error.value).startswith(f"sweep.tuned: {path}") and "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^sweep\.tuned: \S+none\.yaml does not exist; hcexp sweep writes it"):
+        tuned(asked(PRE_NORM), tmp_path / "none.yaml", "tiny")
+    (tmp_path / "broken.yaml").write_text("rows: [")
+    with pytest.raises(ValueError, match=r"broken\.yaml cannot be read: ") as error:
+        tuned(asked(PRE_NORM), tmp_path / "broken.yaml", "tiny")
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="cannot be read"):
+        tuned(asked(PRE_NORM), tmp_path, "tiny")
+
+
+def test_a_row_without_values_is_refused_and_named(file):
+    path = file({"plain": (0.001, PRE_NORM), "DHC×8": (0.002, DHC_8)})
+    with pytest.raises(ValueError, match=r"has no values for the row row 2; it has plain, DHC×8$"):
+        tuned(asked(PRE_NORM, [*DHC, "residual.n=4"]), path, "tiny")
+
+
+def test_two_rows_that_fit_alike_are_refused_unless_their_values_are_the_same(file):
+    rows = {"eight": (0.001, DHC_8), "no tanh": (0.002, [*DHC, "residual.tanh=false"])}
+    sweep = asked([*DHC_8, "residual.tanh=false"])
+    with pytest.raises(ValueError, match="two sets of values for the row row 1: eight and no tanh"):
+        tuned(sweep, file(rows), "tiny")
+    rows["no tanh"] = (0.001, rows["no tanh"][1])
+    assert learning_rates(tuned(sweep, file(rows), "tiny")) == [0.001]
+
+
+def test_a_search_takes_none(file):
+    with pytest.raises(ValueError, match=r"^sweep\.tuned: tune is a search itself"):
+        tuned(SEARCH, file({"plain": (0.001, PRE_NORM)}), "tiny")
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in shipped("sweeps").glob("*.yaml")} - {"tune_lr"}))
+def test_every_row_of_a_shipped_sweep_has_its_values_from_the_tuning_sweep(file, name):
+    rates = {
+        row.label: (number / 1000, row.overrides)
+        for number, row in enumerate(load_sweep("tune_lr", shipped("sweeps")).rows, 1)
+    }
+    sweep = load_sweep(name, shipped("sweeps"))
+    taken = tuned(sweep, file(rates), "tiny")
+    for row, rate in zip(sweep.rows, learning_rates(taken), strict=True):
+        (mode,) = {label for label, (_, own) in rates.items() if own[0] in row.overrides}
+        assert rate == rates[mode][0], row.label
+    assert isinstance(taken.tuning.file, Path)
