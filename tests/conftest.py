@@ -101,10 +101,10 @@ def store_uri(tmp_path):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Makes training stop in the middle of an optimiser step, and undoes it; counts steps from 0."""
-    from hcexp.objective import NextToken
+    from hcexp.run.module import TrainingModule
 
     handler = signal.getsignal(signal.SIGINT)
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def at(step, error=KeyboardInterrupt):
         def training_step(self, batch, batch_idx):
@@ -112,7 +112,7 @@ def interrupt(monkeypatch):
                 raise error
             return genuine(self, batch, batch_idx)
 
-        monkeypatch.setattr(NextToken, "training_step", training_step)
+        monkeypatch.setattr(TrainingModule, "training_step", training_step)
 
     yield at
     signal.signal(signal.SIGINT, handler)  # Lightning ignores it after the first

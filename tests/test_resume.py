@@ -18,7 +18,7 @@ import hcexp.callbacks.checkpoint
 import hcexp.run.run
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
-from hcexp.objective import NextToken
+from hcexp.run.module import TrainingModule
 from hcexp.run.run import Run
 from tests.conftest import MINUTE
 
@@ -116,12 +116,12 @@ def forked(act):
 
 
 def in_step(step, patch):
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def training_step(self, *arguments):
         return die() if self.trainer.global_step == step - 1 else genuine(self, *arguments)
 
-    patch.setattr(NextToken, "training_step", training_step)
+    patch.setattr(TrainingModule, "training_step", training_step)
 
 
 def in_a_step(patch):
@@ -134,9 +134,11 @@ def in_a_step_after_a_point(patch):
 
 
 def in_validation(patch):
-    genuine = NextToken.validation_step
+    genuine = TrainingModule.validation_step
     patch.setattr(
-        NextToken, "validation_step", lambda self, *a: die() if self.trainer.global_step == 8 else genuine(self, *a)
+        TrainingModule,
+        "validation_step",
+        lambda self, *a: die() if self.trainer.global_step == 8 else genuine(self, *a),
     )
 
 
@@ -226,7 +228,7 @@ def test_one_that_is_killed_again_and_again_too(begin, undisturbed, tmp_path, mo
 
 @pytest.mark.parametrize("step", [4, 7])  # where a checkpoint and a validation are due, and where they are not
 def test_one_that_is_sent_sigterm_too(begin, undisturbed, tmp_path, monkeypatch, step):
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def training_step(self, *arguments):
         if self.trainer.global_step == step - 1:
@@ -235,7 +237,7 @@ def test_one_that_is_sent_sigterm_too(begin, undisturbed, tmp_path, monkeypatch,
 
     run = begin(tmp_path)
     with monkeypatch.context() as patch, pytest.raises(SIGTERMException):
-        patch.setattr(NextToken, "training_step", training_step)
+        patch.setattr(TrainingModule, "training_step", training_step)
         run.train()
     assert run.result()["state"] == "failed"
     assert latest(run.directory / "checkpoints").name == f"step={step:06}.ckpt"
@@ -316,7 +318,7 @@ def test_a_damaged_shard_costs_no_more_than_its_repair(begin, undisturbed, tmp_p
     run = begin(tmp_path, cache)
     run.prepare()
     shard = run.data.store.folder / "tokens-00000.bin"
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def training_step(self, *arguments):
         if self.trainer.global_step == 6:
@@ -325,7 +327,7 @@ def test_a_damaged_shard_costs_no_more_than_its_repair(begin, undisturbed, tmp_p
         return genuine(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(NextToken, "training_step", training_step)
+        patch.setattr(TrainingModule, "training_step", training_step)
         with pytest.raises(OSError, match=f"shard {shard} cannot be read .*delete {shard.parent}") as error:
             run.train()
     assert "\n" not in str(error.value) and "shard" in run.result()["error"]

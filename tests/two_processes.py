@@ -15,7 +15,7 @@ from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 
 from hcexp.configuration import compose
-from hcexp.objective import NextToken
+from hcexp.run.module import TrainingModule
 from hcexp.run.run import Run
 
 RANK = int(os.environ["RANK"])
@@ -29,20 +29,20 @@ def train(overrides, checkpoint=None, sigterm=None):
         copy(Path(checkpoint), run.directory / "checkpoints")
     if distributed.is_initialized():
         distributed.barrier()
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def step(self, batch, batch_idx):
         if self.trainer.global_step == sigterm and self.trainer.global_rank == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return genuine(self, batch, batch_idx)
 
-    NextToken.training_step = step
+    TrainingModule.training_step = step
     try:
         result = run.train()
     except (Exception, SystemExit) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     finally:
-        NextToken.training_step = genuine
+        TrainingModule.training_step = genuine
     trained = run.trainer is not None
     return {"result": result, "trained": trained, "checkpoints": sorted(p.name for p in checkpoints(run))}
 

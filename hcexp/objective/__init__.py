@@ -1,5 +1,6 @@
-"""What a model is trained for: one LightningModule an objective."""
+"""Objectives: a loss of a model and a batch, pure, so that whoever needs a loss calls the same one."""
 
+from hcexp.objective.losses import Losses, Objective
 from hcexp.objective.next_token import NextToken
 
-__all__ = ["NextToken"]
+__all__ = ["Losses", "NextToken", "Objective"]

@@ -1,158 +1,46 @@
 """Next-token prediction."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
-
-import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
 
-from hcexp.data.loader import Batch
-from hcexp.evaluation import Downstream, Suite
-from hcexp.evaluation.downstream.buckets import TaskBatch
-from hcexp.model import LanguageModel
-from hcexp.model.init import key
-from hcexp.model.sharding import gathered
-from hcexp.optim import Schedule
+from hcexp.objective.losses import Losses
+
+IGNORED = -100  # a target that is not predicted
 
 
-class NextToken(L.LightningModule):
-    """Trains a language model on cross-entropy, and measures it on every set of a validation suite and every task.
+class NextToken:
+    """The cross-entropy of the next token, in nats, the mean over a batch's tokens.
 
-    Nothing is logged from the training step: callbacks read its outputs, so that a step costs no more than in a
-    bare loop.
+    A batch is `(inputs, targets)`, each (batch, seq); the model maps tokens to logits, (batch, seq, vocabulary).
 
     Args:
-        model: may lie on the meta device; `configure_model` shards it, if the Trainer's strategy does, and draws the
-            weights.
-        optimizer: makes the optimizer from the model.
-        schedule: the learning rate's course.
-        suite: the named validation sets.
-        downstream: the downstream tasks; None for none. Their loaders come after the suite's.
-        seed: of the initial weights.
-        tokens_per_step: tokens an optimiser step over all devices, for tokens per second.
-        z_loss: weight of the mean squared log-partition (OLMoE: 1e-3).
-        compile: compile the model's blocks.
+        z_loss: weight of the mean squared log-partition, which is minimised too and not reported (OLMoE: 1e-3).
 
     Raises ValueError for a negative `z_loss`.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        optimizer: Callable[[nn.Module], Optimizer],
-        schedule: Schedule,
-        suite: Suite,
-        downstream: Downstream | None = None,
-        *,
-        seed: int,
-        tokens_per_step: int,
-        z_loss: float = 0.0,
-        compile: bool = False,
-    ):
-        super().__init__()
+    def __init__(self, z_loss: float = 0.0):
         if z_loss < 0:
             raise ValueError(f"objective.z_loss={z_loss:g} is a weight: it must be 0 or more")
-        self.model = model
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.suite = suite
-        self.downstream = downstream or Downstream()
-        self.seed = seed
-        self.tokens_per_step = tokens_per_step
         self.z_loss = z_loss
-        self.compile_blocks = compile
-        self.losses = suite.losses()
-        self.scores = self.downstream.scores()
-        self.grad_norm: Tensor | None = None  # of the last optimiser step, before clipping
-        self.validation: dict[str, float] = {}  # of the last validation
-        self.validated_step: int | None = None
-        self.configured = False
 
-    def configure_model(self) -> None:
-        if self.configured:
-            return
-        if self.compile_blocks:
-            self.model.compile_blocks()
-        if self.device_mesh is not None:  # the strategy shards
-            self.model.shard(self.device_mesh["data_parallel"])
-        self.model.to_empty(device=self.device)
-        self.model.reset_parameters(self.seed)
-        self.configured = True
-
-    def on_fit_start(self) -> None:
-        limit = self.trainer.gradient_clip_val
-        if limit is not None and not limit > 0:  # a negative one would turn the gradients round
-            raise ValueError(
-                f"trainer.gradient_clip_val={limit} is not allowed: it must be more than 0, or null for none"
-            )
-
-        algorithm = self.trainer.gradient_clip_algorithm
-        if algorithm not in (None, "norm"):
-            raise ValueError(f"trainer.gradient_clip_algorithm={algorithm.value} is not supported: choose norm")
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed torch's generators by (seed, step, micro-batch, process).
-
-        So what is random in a step, such as dropout, is drawn by a run that goes on from a checkpoint as it would have
-        been without the interruption.
-        """
-        micro_batch = batch_idx % self.trainer.accumulate_grad_batches
-        seed = key(self.seed, f"step {self.trainer.global_step}.{micro_batch} of {self.global_rank}")
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device: half a millisecond
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(seed)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """`loss` is what is minimised, `cross_entropy` what is reported: nats a token, the mean of the batch."""
+    def __call__(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Losses:
         inputs, targets = batch
-        logits = _wide(self.model(inputs)).flatten(0, 1)
-        nats = cross_entropy(logits, targets.flatten())
-        loss = nats + self.z_loss * logits.logsumexp(-1).square().mean() if self.z_loss else nats
-        return {"loss": loss, "cross_entropy": nats.detach()}
-
-    def configure_gradient_clipping(
-        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
-    ) -> None:
-        """Clip by the total norm over all shards, and keep it, which Lightning's own clipping throws away."""
-        limit = float("inf") if gradient_clip_val is None else gradient_clip_val
-        self.grad_norm = gathered(nn.utils.clip_grad_norm_(self.parameters(), limit))
-
-    def configure_optimizers(self) -> dict:
-        optimizer = self.optimizer(self.model)
-        scheduler = self.schedule(optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def validation_step(self, batch: Batch | TaskBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        if isinstance(batch, TaskBatch):
-            self._score(batch, dataloader_idx - len(self.losses))
-            return
-        inputs, targets = batch
-        logits = _wide(self.model(inputs)).flatten(0, 1)
-        nats = cross_entropy(logits, targets.flatten(), ignore_index=-100, reduction="sum")
-        self.losses[dataloader_idx].update(nats, (targets != -100).sum())
-
-    def _score(self, batch: TaskBatch, task: int) -> None:
-        # Every batch has a shape of its own: compiled blocks would be compiled anew, and at last given up.
-        with torch.compiler.set_stance("force_eager") if self.compile_blocks else nullcontext():
-            logits = self.model(batch.inputs)
-        self.scores[task].update(batch, logits)
-
-    def on_validation_epoch_end(self) -> None:
-        self.validated_step = self.trainer.global_step
-        self.validation = {
-            **self.suite.results(self.losses),
-            **self.downstream.results(self.scores),
-            "train/tokens": self.validated_step * self.tokens_per_step,
-        }
-        for metric in (*self.losses, *self.scores):
-            metric.reset()
-        for logger in self.loggers:
-            logger.log_metrics(self.validation, step=self.validated_step)
+        logits = wide(model(inputs))
+        loss = nats(logits, targets)
+        minimised = loss + self.z_loss * logits.logsumexp(-1).square().mean() if self.z_loss else loss
+        return Losses(minimised, {"loss": loss.detach()})
 
 
-def _wide(logits: Tensor) -> Tensor:
+def nats(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """The cross-entropy of logits, (…, vocabulary), for targets, (…); those that are `IGNORED` do not count.
+
+    `reduction` is torch's: "mean", "sum", or "none", which gives (tokens,).
+    """
+    return cross_entropy(wide(logits).flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
+
+
+def wide(logits: Tensor) -> Tensor:
     """Logits in float32 or wider: a softmax over thousands of bfloat16 values loses what is compared here."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

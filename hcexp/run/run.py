@@ -23,6 +23,7 @@ from hcexp.huggingface import OlmoWeights
 from hcexp.run.attempts import ATTEMPTS, attempts
 from hcexp.run.identity import differences, effective, hashed, listed, load_config
 from hcexp.run.lock import locked
+from hcexp.run.module import TrainingModule
 from hcexp.run.record import record
 from hcexp.tracking import labels, public, send_unsent, store_uri, telling
 
@@ -239,9 +240,9 @@ class Run:
 
     def _objective(self) -> L.LightningModule:
         config = self.config
-        return instantiate(
-            config.objective,
-            model=self.model,
+        return TrainingModule(
+            self.model,
+            instantiate(config.objective),
             optimizer=instantiate(config.optimizer),
             schedule=instantiate(config.schedule),
             suite=self.suite,

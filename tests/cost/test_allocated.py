@@ -7,6 +7,7 @@ from hcexp.configuration import build_model, compose
 from hcexp.cost import count_allocated, peak_bytes
 from hcexp.cost.allocated import Living
 from hcexp.objective import NextToken
+from hcexp.run.module import TrainingModule
 
 SIZES = ("model.d=64", "model.layers=3", "model.heads=4", "model.inner=160", "model.vocabulary_size=2000")
 LENGTH = 64
@@ -40,7 +41,7 @@ def measured(*overrides, sequences=4, precision="32-true"):
     dtype, _ = PRECISIONS[precision]
     model = network(*overrides).to(dtype).to_empty(device="cpu")
     model.reset_parameters(0)
-    objective = NextToken(model, None, None, NoSets(), seed=0, tokens_per_step=sequences * LENGTH)
+    objective = TrainingModule(model, NextToken(), None, None, NoSets(), seed=0, tokens_per_step=sequences * LENGTH)
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     lightnings = L.Trainer(accelerator="cpu", precision=precision, **quiet).precision_plugin
     for parameter in model.parameters():  # the gradients are there before

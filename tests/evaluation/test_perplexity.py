@@ -9,7 +9,7 @@ from lightning import Trainer
 from torch import nn
 
 from hcexp.evaluation import TokenSuite, Vocabulary
-from hcexp.objective import NextToken
+from hcexp.run.module import TrainingModule
 
 # A Markov chain over EOS, which is id 0 of the shipped tokenizer, and five ids.
 CHAIN = np.random.default_rng(0).dirichlet(np.full(6, 0.5), size=6) * 0.94 + 0.01
@@ -59,7 +59,7 @@ def test_the_loss_is_the_cross_entropy_of_every_token(drawn, tokenizer, tmp_path
     vocabulary = Vocabulary("shipped", 1, 4095, Vocabulary("shipped", 1, 4095, "").fingerprint(tokenizer))
     suite = TokenSuite("v2", {name: f"{name}.npy" for name in sets}, folder, vocabulary, eos_ids=[0])
     suite.prepare(tokenizer, tmp_path / "cache", sequence_length, batch_size=5)
-    objective = NextToken(Knowing(), None, None, suite, seed=0, tokens_per_step=1)
+    objective = TrainingModule(Knowing(), None, None, None, suite, seed=0, tokens_per_step=1)
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     trainer.validate(objective, suite.dataloaders(), verbose=False)
 

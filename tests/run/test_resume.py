@@ -7,7 +7,7 @@ import signal
 import pytest
 from omegaconf import OmegaConf
 
-from hcexp.objective import NextToken
+from hcexp.run.module import TrainingModule
 
 
 @pytest.fixture
@@ -141,13 +141,13 @@ def test_what_is_no_run_is_refused(refused, tmp_path):
 
 
 def test_sigterm_is_no_success(hcexp, minute, monkeypatch):
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def training_step(self, *arguments):
         if self.trainer.global_step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return genuine(self, *arguments)
 
-    monkeypatch.setattr(NextToken, "training_step", training_step)
+    monkeypatch.setattr(TrainingModule, "training_step", training_step)
     status, _, err = hcexp("train", *minute)
     assert status == 143 and err.splitlines()[-1] == "hcexp: stopped; the same command goes on from the last checkpoint"

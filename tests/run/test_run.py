@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 import hcexp.run.run
 from hcexp.callbacks import latest
 from hcexp.configuration import build_model, compose
-from hcexp.objective import NextToken
+from hcexp.run.module import TrainingModule
 from hcexp.run.run import Run
 from tests.registered import MODES, residual
 
@@ -152,8 +152,8 @@ def test_a_run_stopped_after_its_last_step_only_has_its_validation_to_do(make_ru
         with pytest.raises(RuntimeError, match="stopped"):
             run.train()
     steps = []
-    genuine = NextToken.training_step
-    monkeypatch.setattr(NextToken, "training_step", lambda self, *a: (steps.append(1), genuine(self, *a))[1])
+    genuine = TrainingModule.training_step
+    monkeypatch.setattr(TrainingModule, "training_step", lambda self, *a: (steps.append(1), genuine(self, *a))[1])
     result = make_run(knob).train()
     assert (result["state"], result["steps"], steps) == ("finished", 6, [])
     assert "local/mean/loss" in result["metrics"] and "train/loss" in result["metrics"]
@@ -161,7 +161,7 @@ def test_a_run_stopped_after_its_last_step_only_has_its_validation_to_do(make_ru
 
 def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpoint(make_run, tmp_path, monkeypatch):
     undisturbed = make_run(f"paths.runs={tmp_path}/calm").train()
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def poisoned(self, batch, batch_idx):
         outputs = genuine(self, batch, batch_idx)
@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpo
     knobs = ["callbacks.checkpoint.every_n_steps=2", "callbacks.checkpoint.keep=5"]
     run = make_run(*knobs)
     with monkeypatch.context() as patch:
-        patch.setattr(NextToken, "training_step", poisoned)
+        patch.setattr(TrainingModule, "training_step", poisoned)
         with pytest.raises(FloatingPointError, match="loss is nan at step 5"):
             run.train()
     failed = run.result()
@@ -236,7 +236,7 @@ SHRINKS = "output_init_exponent"
 
 def test_equal_seeds_give_every_mode_the_same_backbone_and_batches(make_run, monkeypatch):
     batches, backbones = [], []
-    genuine, configure = NextToken.training_step, NextToken.configure_model
+    genuine, configure = TrainingModule.training_step, TrainingModule.configure_model
 
     def step(self, batch, batch_idx):
         batches[-1].append(batch)
@@ -247,8 +247,8 @@ def test_equal_seeds_give_every_mode_the_same_backbone_and_batches(make_run, mon
         if len(backbones) < len(batches):
             backbones.append({n: p.detach().clone() for n, p in self.model.named_parameters() if "stream." not in n})
 
-    monkeypatch.setattr(NextToken, "training_step", step)
-    monkeypatch.setattr(NextToken, "configure_model", kept)
+    monkeypatch.setattr(TrainingModule, "training_step", step)
+    monkeypatch.setattr(TrainingModule, "configure_model", kept)
     # The factor on the output projections is the one thing that a mode may ask of the backbone.
     modes = [[f"residual={mode}"] for mode in MODES]
     modes = [[*m, *(["residual.output_init_exponent=0"] if SHRINKS in residual(*m).keywords else [])] for m in modes]
@@ -287,13 +287,13 @@ def test_accumulation_changes_nothing_but_rounding(make_run, mode):
     [(None, 1, [6]), (2, 1, [2, 4, 6]), (2, 2, [2, 4, 6]), (4, 1, [4, 6]), (4, 2, [4, 6])],
 )
 def test_validation_comes_when_due_and_once_at_the_end(make_run, monkeypatch, every, accumulate, steps):
-    seen, genuine = [], NextToken.on_validation_epoch_end
+    seen, genuine = [], TrainingModule.on_validation_epoch_end
 
     def validated(self):
         genuine(self)
         seen.append((self.trainer.global_step, dict(self.validation)))
 
-    monkeypatch.setattr(NextToken, "on_validation_epoch_end", validated)
+    monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", validated)
     every = "null" if every is None else every
     result = make_run(f"evaluation.every={every}", f"trainer.accumulate_grad_batches={accumulate}").train()
     assert [step for step, _ in seen] == steps
@@ -313,13 +313,13 @@ def test_the_z_loss_is_minimised_and_not_reported(make_run):
     plain, with_z = make_run("steps=2").train(), make_run("steps=2", "objective.z_loss=0.1", "callbacks.curves.every=1")
     first = {}
 
-    def keep(self, batch, batch_idx, genuine=NextToken.training_step):
+    def keep(self, batch, batch_idx, genuine=TrainingModule.training_step):
         outputs = genuine(self, batch, batch_idx)
         first.setdefault("outputs", outputs)
         return outputs
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NextToken, "training_step", keep)
+        patch.setattr(TrainingModule, "training_step", keep)
         result = with_z.train()
     assert first["outputs"]["loss"] > first["outputs"]["cross_entropy"] + 1
     # The first step's cross-entropy is that of the untrained weights, whatever is minimised.

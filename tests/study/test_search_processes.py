@@ -5,8 +5,8 @@ from multiprocessing import get_context
 import pytest
 
 from hcexp.configuration import compose
-from hcexp.objective import NextToken
 from hcexp.run.lock import INHERITED
+from hcexp.run.module import TrainingModule
 from hcexp.run.run import Run
 from hcexp.study.point import plan
 from hcexp.study.search.search import Search
@@ -84,14 +84,14 @@ def test_a_run_that_was_pruned_is_left_as_it_is_when_it_is_drawn_again(minute, t
 def _train(claim, killed_at):
     """What a worker does; the process is killed in the middle of a step."""
     os.environ[INHERITED] = str(claim.lock.fileno())
-    genuine = NextToken.training_step
+    genuine = TrainingModule.training_step
 
     def training_step(self, batch, batch_idx):
         if self.trainer.global_step == killed_at:
             os.kill(os.getpid(), signal.SIGKILL)
         return genuine(self, batch, batch_idx)
 
-    NextToken.training_step = training_step
+    TrainingModule.training_step = training_step
     arguments = claim.point.arguments
     result = Run(compose(arguments), arguments).train()
     os._exit(0 if result["identity"] == claim.point.run.identity else 1)
