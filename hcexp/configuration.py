@@ -55,6 +55,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         _check_kind(config, defaults, override.key_or_group)
         _as_float(config, defaults, override.key_or_group)
     with open_dict(config):
+        config.choices.update(_own_targets(config, defaults))
         config.paths = {name: str(Path(path).expanduser()) for name, path in config.paths.items()}
     return config
 
@@ -68,6 +69,18 @@ def _composed(conf: Path, choices: tuple[str, ...]) -> DictConfig:
         hydra = config.pop("hydra")
         config.choices = {k: v for k, v in hydra.runtime.choices.items() if not k.startswith("hydra/")}
     return config
+
+
+def _own_targets(config: DictConfig, defaults: DictConfig, prefix: str = "") -> dict[str, str]:
+    """The `_target_`s that overrides gave, and no choice, by their dotted names."""
+    found = {}
+    for key, value in config.items_ex(resolve=False):
+        name, before = f"{prefix}{key}", defaults.get(key) if isinstance(defaults, DictConfig) else None
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_missing():
+            found |= _own_targets(value, before, f"{name}.")
+        elif key == "_target_" and value != before:
+            found[name] = value
+    return found
 
 
 def _check_kind(config: DictConfig, defaults: DictConfig, knob: str) -> None:

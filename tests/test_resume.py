@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import hcexp.callbacks.checkpoint
-import hcexp.run.run
+import hcexp.run.train
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.run.module import TrainingModule
@@ -389,10 +389,10 @@ def test_a_configuration_that_was_edited_is_refused_and_shown(make_run, interrup
 
 
 def test_every_code_that_had_part_in_a_result_is_listed(make_run, interrupt, monkeypatch):
-    genuine = hcexp.run.run.record
+    genuine = hcexp.run.train.record
 
     def attempt(code, stop):
-        monkeypatch.setattr(hcexp.run.run, "record", lambda: genuine() | {"code": code})
+        monkeypatch.setattr(hcexp.run.train, "record", lambda: genuine() | {"code": code})
         interrupt(stop)
         return make_run("callbacks.checkpoint.every_n_steps=2").train()
 

@@ -14,7 +14,7 @@ from hcexp.cost import count_allocated, interleave, peak_bytes, ratio, ratio_qua
 from hcexp.model import LanguageModel
 from hcexp.report.measured import Measured
 from hcexp.report.predicted import micro_batch_of
-from hcexp.run.run import require_compiler
+from hcexp.run.train import require_compiler
 
 PEAK_BY = {"cuda": "torch.cuda.max_memory_allocated", "cpu": "torch.profiler, every allocation of tensors"}
 

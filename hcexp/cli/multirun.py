@@ -83,6 +83,7 @@ def _planned(overrides: list[str]) -> Run:
     """A run of the grid, not begun."""
     try:
         run = Run(compose(overrides), overrides)
+        run.check()
         trainer = instantiate(run.config.trainer, logger=False, enable_checkpointing=False)
     except Exception as error:
         error.add_note(f"in the run {shlex.join(shareable(overrides))}")

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.workers is not None:
         chosen.overrides.append(f"data.workers={chosen.workers}")
     run = Run(compose(chosen.overrides), chosen.overrides)
+    run.check()
     run.prepare()
     store = run.data.store
     print(f"{store.tokens:,} tokens, {store.documents:,} documents, {store.bytes:,} bytes of text in {store.folder}")

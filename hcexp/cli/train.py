@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         print(OmegaConf.to_yaml(config), end="")
         return 0
     run = run or Run(config, chosen.overrides)
+    run.check()
     before = run.result()["state"]
     try:
         result = run.train()

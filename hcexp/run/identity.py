@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from yaml import YAMLError
 
 # What cannot change a run's result. Files, tokenizers and weights count by their content, as fingerprints.
 WITHOUT_EFFECT = (
-    "choices",
     "paths",
     "tracking",
     "callbacks.progress",
@@ -35,8 +35,20 @@ WITHOUT_EFFECT = (
     "model.activation_checkpointing",
 )
 
+# Whose class is said by the name of their choice: an address changes when code is moved. What `data`, `evaluation` and
+# `downstream` give is named by their fingerprints.
+CHOSEN = ("residual", "model", "objective", "optimizer", "schedule")
+
+# Hydra's own keys.
+CALLS = ("_target_", "_partial_", "_convert_", "_recursive_")
+
+# A knob that the code gained after runs had been named, with the value at which everything is as before: there it does
+# not count. `{"model.bias": False}` keeps the names of all runs from before there was such a knob.
+NEUTRAL: dict[str, Any] = {}
+
 # Where a run is computed: part of its name, since it changes a result's last digits, but a run may go on elsewhere.
 WHERE = (
+    "choices.trainer",
     "trainer.accelerator",
     "trainer.accumulate_grad_batches",
     "trainer.devices",
@@ -57,12 +69,39 @@ def load_config(path: Path) -> DictConfig:
 
 
 def effective(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration, less what cannot change a result."""
+    """The resolved configuration, less what cannot change a result, with choices in the place of classes.
+
+    A class that no choice names, because an override gave its `_target_`, counts by its address (see `compose`).
+    """
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    choices = resolved.pop("choices")
     for knob in WITHOUT_EFFECT:
         section, _, key = knob.rpartition(".")
         (resolved.get(section, {}) if section else resolved).pop(key, None)
-    return resolved
+    named = {group: choices[group] for group in CHOSEN if group in choices}
+    named |= {knob: target for knob, target in choices.items() if "." in knob and not _is_without_effect(knob)}
+    if isinstance(resolved["trainer"]["strategy"], Mapping):  # a strategy of our own
+        named["trainer"] = choices["trainer"]
+    return _without_neutral(_without_calls(resolved)) | {"choices": named}
+
+
+def _is_without_effect(knob: str) -> bool:
+    return any(f"{knob}.".startswith(f"{name}.") for name in WITHOUT_EFFECT)
+
+
+def _without_calls(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _without_calls(value) for key, value in content.items() if key not in CALLS}
+    return [_without_calls(value) for value in content] if isinstance(content, list) else content
+
+
+def _without_neutral(content: dict[str, Any]) -> dict[str, Any]:
+    for knob, neutral in NEUTRAL.items():
+        *sections, key = knob.split(".")
+        section = reduce(lambda within, name: within.get(name) or {}, sections, content)
+        if key in section and section[key] == neutral:
+            del section[key]
+    return content
 
 
 def where(config: DictConfig) -> dict[str, Any]:
@@ -103,7 +142,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -46,7 +46,9 @@ def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
 def _overridden(recorded: DictConfig, overrides: Sequence[str]) -> DictConfig:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     given = [override.key_or_group for override in parsed]
-    choices = [f"{group}={choice}" for group, choice in recorded.choices.items() if group not in given]
+    choices = [
+        f"{group}={choice}" for group, choice in recorded.choices.items() if "." not in group and group not in given
+    ]
     asked = compose([*choices, *overrides])
     config = recorded.copy()
     with open_dict(config):

@@ -44,6 +44,8 @@ def plan(sweep: Sweep, scale: str, overrides: Sequence[str] = ()) -> list[Point]
             arguments = [f"scale={scale}", *sweep.overrides, *row.overrides, *overrides, f"seed={seed}"]
             try:
                 points.append(Point(row, seed, Run(compose(arguments), arguments)))
+                if seed == sweep.seeds[0]:  # seeds change nothing that can be wrong
+                    points[-1].run.check()
             except Exception as error:
                 error.add_note(f"in the row {row.label} of sweep {sweep.name}")
                 raise

@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 from hcexp.configuration import compose
+from hcexp.run import identity
+from hcexp.run.identity import effective, hashed
 from hcexp.run.run import Run
 from tests.conftest import MINUTE
 from tests.registered import MODES
@@ -115,3 +117,28 @@ def test_identity_differs_in_the_tokenizer_but_not_in_its_place(make_run, tmp_pa
     content["model"]["merges"].pop()
     copy.write_text(json.dumps(content))
     assert make_run(f"data.tokenizer={copy}").identity != make_run().identity
+
+
+def name(*overrides):
+    return hashed(effective(compose(overrides)))
+
+
+def test_a_class_that_is_moved_or_a_knob_that_is_added_at_its_neutral_value_changes_no_name(monkeypatch):
+    config = compose(["residual=dhc", "scale=1b", "trainer=fsdp"])
+    before = hashed(effective(config))
+    moved = config.copy()
+    for section in (moved.residual, moved.model, moved.optimizer, moved.trainer.strategy, moved.callbacks.curves):
+        section._target_ = "hcexp.elsewhere.Renamed"
+    assert hashed(effective(moved)) == before
+    monkeypatch.setitem(identity.NEUTRAL, "model.bias", False)
+    monkeypatch.setitem(identity.NEUTRAL, "nowhere.at.all", None)
+    assert name("residual=dhc", "scale=1b", "trainer=fsdp", "+model.bias=false") == before
+    assert name("residual=dhc", "scale=1b", "trainer=fsdp", "+model.bias=true") != before
+
+
+def test_a_class_that_an_override_gives_changes_the_name():
+    """Where a choice names the class, its address does not count; where nothing else does, it must."""
+    assert len({name(), name("residual=post_norm"), name("residual._target_=other.PreNorm")}) == 3
+    mine = "+callbacks.mine={{_target_: {}, every: 3}}"
+    assert len({name(), name(mine.format("mine.One")), name(mine.format("mine.Other"))}) == 3
+    assert name("callbacks.progress._target_=mine.Bar") == name("++callbacks.pruning={_target_: a.b}") == name()

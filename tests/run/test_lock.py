@@ -8,9 +8,8 @@ import pytest
 from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 
-import hcexp.run.run
+import hcexp.run.train
 from hcexp.run.lock import INHERITED, LOCK, is_held
-from hcexp.run.run import Run
 
 
 def test_a_second_process_waits_for_the_first(make_run, fits, capsys):
@@ -33,10 +32,10 @@ def test_the_processes_of_one_run_do_not_wait_for_each_other(make_run, monkeypat
     run = make_run()
     run.directory.mkdir(parents=True)
     monkeypatch.setattr(rank_zero_only, "rank", 1)  # started by rank 0, which holds the lock
-    monkeypatch.setattr(Run, "_train", lambda self: "trained")
+    monkeypatch.setattr(hcexp.run.train, "train", lambda run: "trained")
     with FileLock(run.directory / LOCK):
         assert run.train() == "trained"
-    hcexp.run.run._write_json(run.directory / "result.json", {})  # only rank 0 writes
+    hcexp.run.train._write_json(run.directory / "result.json", {})  # only rank 0 writes
     assert not (run.directory / "result.json").exists()
 
 

@@ -68,7 +68,7 @@ def test_it_may_go_on_elsewhere_and_the_result_says_so(hcexp, stopped, calm):
 REFUSED = {
     "optimizer.lr=0.5": "optimizer.lr: 0.003 → 0.5:",
     "seed=3 data.workers=0": "seed: 0 → 3:",
-    "residual=pre_norm": "residual._target_: .*",
+    "residual=pre_norm": r"choices\.residual: dhc → pre_norm; residual\.decay_scales: False → –; .*",
     "trainer.precision=bf16-mixed": "trainer.precision: 32-true → bf16-mixed:",
     "+trainer.max_epochs=3": "trainer.max_epochs: – → 3:",
     "~trainer.gradient_clip_val": "trainer.gradient_clip_val: 1.0 → –:",

@@ -10,7 +10,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from lightning.pytorch import Trainer
 
-import hcexp.run.run
+import hcexp.run.train
 from hcexp.callbacks import latest
 from hcexp.configuration import build_model, compose
 from hcexp.run.module import TrainingModule
@@ -75,13 +75,13 @@ def test_metrics_have_the_agreed_names_and_bits_per_byte_follow_from_nats(make_r
 
 def test_the_result_file_is_written_last(make_run, monkeypatch):
     run, seen = make_run(), {}
-    write = hcexp.run.run._write_json
+    write = hcexp.run.train._write_json
 
     def spy(path, content):
         seen[path.name] = {p.relative_to(run.directory).as_posix() for p in run.directory.rglob("*")}
         write(path, content)
 
-    monkeypatch.setattr(hcexp.run.run, "_write_json", spy)
+    monkeypatch.setattr(hcexp.run.train, "_write_json", spy)
     run.train()
     assert list(seen)[-1] == "result.json"
     assert {"config.yaml", "tracking.json", "checkpoints/step=000006.ckpt"} <= seen["result.json"]
@@ -339,7 +339,7 @@ def test_every_precision_trains(make_run, precision, mode):
 
 
 def test_compile_without_a_compiler_says_so_before_anything_starts(make_run, monkeypatch):
-    monkeypatch.setattr(hcexp.run.run, "which", lambda name: None)
+    monkeypatch.setattr(hcexp.run.train, "which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     run = make_run("compile=true")
     with pytest.raises(FileNotFoundError, match=r"^compile=true needs a C\+\+ compiler, and g\+\+ is not there[^\n]*$"):

@@ -1,0 +1,205 @@
+"""A run's training: from its newest checkpoint, or from the start, to its result."""
+
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import lightning.pytorch as L
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import OmegaConf
+
+from hcexp.callbacks import at_step, to_go_on_from
+from hcexp.configuration import shareable
+from hcexp.data.loader import require_even
+from hcexp.disk.atomic import write_json, write_text
+from hcexp.run.attempts import ATTEMPTS, attempts
+from hcexp.run.identity import differences, effective, listed, load_config
+from hcexp.run.module import TrainingModule
+from hcexp.run.record import record
+from hcexp.run.run import CONFIG, HASHED, RESULT, Run
+from hcexp.tracking import labels, public, telling
+
+# Of the processes of one run, the first writes its files.
+_write_json, _write_text = rank_zero_only(write_json), rank_zero_only(write_text)
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Train a run whose lock is held; returns its result. Raises as `Run.train` does."""
+    config, directory = run.config, run.directory
+    _require_unchanged(run)
+    _require_trainer(run)
+    checkpoint = to_go_on_from(directory / "checkpoints")
+    rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
+    if config.compile:
+        require_compiler()
+    L.seed_everything(config.seed, verbose=False)
+    made_by = record()
+
+    # Everything that can be wrong in the configuration is built before the tracking store hears of the run.
+    run.prepare()
+    module = _module(run)
+    callbacks = _callbacks(run)
+    tracked = directory / "tracking.json"
+    run_id = json.loads(tracked.read_text())["run_id"] or None if tracked.exists() else None
+    logger = instantiate(config.tracking, runs=config.paths.runs, run_id=run_id, folder=str(directory))
+    taken = attempts(directory / ATTEMPTS, checkpoint, made_by, config, run.overrides)
+    begun = {"record": made_by, "attempts": taken}
+    try:
+        run_id = logger.run_id or run_id or ""
+        _write_json(tracked, {"run_id": run_id})
+        _write_json(directory / ATTEMPTS, taken)
+        _write_json(directory / HASHED, run.content)
+        recorded = _recorded(run)
+        if run.named_by is config:
+            _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(recorded)))
+        logger.log_hyperparams(telling(recorded, run.overrides))
+        logger.log_record({**made_by, **labels(recorded)})
+        logger.log_file(directory / CONFIG)
+        metrics = _fit(run, module, callbacks, logger, checkpoint)
+        steps = run.trainer.global_step
+        result = _finish(
+            run,
+            "finished" if steps == config.steps else "pruned",
+            begun,
+            metrics=metrics,
+            steps=steps,
+            tokens=steps * module.tokens_per_step,
+            parameters=sum(p.numel() for p in module.model.parameters()),
+            run_id=run_id,
+        )
+    except BaseException as error:
+        if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+            error = error.__context__  # Lightning makes an exit of Ctrl-C
+        logger.fail(error)
+        with suppress(OSError):  # a full disk has no room for this either
+            _finish(run, "failed", begun, error=str(error).partition("\n")[0] or type(error).__name__)
+        raise error
+    logger.close()
+    return result
+
+
+def _require_unchanged(run: Run) -> None:
+    """Raise ValueError, in one line, if somebody has edited the configuration that the folder has its name of."""
+    path = run.directory / CONFIG
+    if run.named_by is not run.config or not path.exists():
+        return
+    if changed := differences(effective(load_config(path)), run.content["config"]):
+        raise ValueError(
+            f"{path} is not what this run was begun with: {listed(changed)}; restore it, or delete the folder"
+        )
+
+
+def _require_trainer(run: Run) -> None:
+    """Raise ValueError for a trainer that the steps or the batch do not fit; on the machine that is to train."""
+    config = run.config
+    if config.trainer.max_steps != config.steps:
+        raise ValueError(f"trainer.max_steps={config.trainer.max_steps} is not steps={config.steps}: set steps alone")
+    # One that only says how many processes there are going to be.
+    trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False)
+    require_even(config.data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+
+
+def _module(run: Run) -> TrainingModule:
+    config = run.config
+    return TrainingModule(
+        run.model,
+        instantiate(config.objective),
+        instantiate(config.optimizer),
+        instantiate(config.schedule),
+        run.suite,
+        run.downstream,
+        seed=config.seed,
+        tokens_per_step=run.data.batch_size * run.data.sequence_length,
+        compile=config.compile,
+    )
+
+
+def _callbacks(run: Run) -> list[L.Callback]:
+    callbacks = instantiate(run.config.callbacks, checkpoint={"folder": str(run.directory / "checkpoints")})
+    for name, callback in callbacks.items():
+        if not isinstance(callback, L.Callback):
+            raise ValueError(f"callbacks.{name}={callback} is no callback: to go without, write ~callbacks.{name}")
+    return list(callbacks.values())
+
+
+def _fit(
+    run: Run, module: TrainingModule, callbacks: Sequence[L.Callback], logger: Logger, checkpoint: Path | None
+) -> dict[str, float]:
+    """Train from a checkpoint, or from the start, to the last step; returns and logs the final metrics."""
+    config = run.config
+    run.trainer = trainer = instantiate(
+        config.trainer,
+        callbacks=list(callbacks),
+        logger=logger,
+        default_root_dir=str(run.directory),
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=None,
+        val_check_interval=(run.suite.every or 0) * config.trainer.accumulate_grad_batches or None,
+    )
+    try:
+        trainer.fit(module, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise ValueError(
+            f"{checkpoint} is of another network than this code makes ({str(error).splitlines()[1].strip()}): "
+            f"use the code that began the run, or delete {checkpoint.parent} to train from the start"
+        ) from error
+    pruned = trainer.global_step < config.steps and any(getattr(c, "pruned", False) for c in callbacks)
+    if trainer.global_step < config.steps and not pruned:  # a limit of the trainer's own, or a signal
+        raise ValueError(f"training ended at step {trainer.global_step} of steps={config.steps}")
+    if module.validated_step != trainer.global_step:
+        trainer.validate(module, datamodule=run.data, verbose=False, weights_only=True)
+    metrics = dict(module.validation)
+    for callback in callbacks:
+        metrics |= getattr(callback, "metrics", {})
+    if pruned:  # it may go on, and then has no points here that an uninterrupted run would not have
+        logger.prune(trainer.global_step)
+    else:
+        logger.log_metrics(metrics, step=trainer.global_step)
+    logger.save()
+    if checkpoint := at_step(run.directory / "checkpoints", trainer.global_step):
+        logger.log_checkpoint(checkpoint)
+    return metrics
+
+
+def _recorded(run: Run) -> dict[str, Any]:
+    """The resolved configuration as it is written down: a tracking server's password is nobody's business."""
+    resolved = OmegaConf.to_container(run.named_by, resolve=True)
+    if resolved["tracking"].get("uri"):
+        resolved["tracking"]["uri"] = public(resolved["tracking"]["uri"])
+    return resolved
+
+
+def _finish(run: Run, state: str, begun: dict, **values: Any) -> dict[str, Any]:
+    """The result file is written last, and is the only proof of success."""
+    result = {
+        "identity": run.identity,
+        "state": state,
+        "error": None,
+        "metrics": {},
+        "overrides": shareable(run.overrides),
+        "seed": run.config.seed,
+        **values,
+        **begun,
+        "config": _recorded(run),
+    }
+    _write_json(run.directory / RESULT, result)
+    return result
+
+
+def require_compiler() -> None:
+    """Raise FileNotFoundError, in one line, if there is nothing that torch.compile could compile with."""
+    compiler = shlex.split(os.environ.get("CXX", "g++"))[-1]  # the last of `ccache g++`
+    if not (which(compiler) or which("clang++")):
+        raise FileNotFoundError(
+            f"compile=true needs a C++ compiler, and {compiler} is not there: install g++, or set CXX"
+        )
