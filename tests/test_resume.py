@@ -181,29 +181,33 @@ def before_the_final_metrics(patch):
 
 
 def before_the_result(patch):
-    patch.setattr(Run, "_finish", die)
+    patch.setattr(hcexp.run.train, "_finish", die)
 
 
 def before_the_first_step(patch):
-    patch.setattr(Run, "_fit", die)
+    patch.setattr(hcexp.run.train, "_fit", die)
+
+
+AT_ONCE, AT_CHECKPOINTS = 0, 1000  # seconds until points reach the store
 
 
 @pytest.mark.parametrize(
-    "moment",
+    ("moment", "flush"),
     [
-        before_the_first_step,
-        in_a_step,
-        in_a_step_after_a_point,
-        in_validation,
-        while_a_checkpoint_is_written,
-        between_rename_and_deletion,
-        while_metrics_are_written,
-        after_the_last_step,
-        before_the_final_metrics,
-        before_the_result,
+        (before_the_first_step, AT_ONCE),
+        (in_a_step, AT_CHECKPOINTS),
+        (in_a_step_after_a_point, AT_ONCE),
+        (in_a_step_after_a_point, AT_CHECKPOINTS),
+        (in_validation, AT_ONCE),
+        (while_a_checkpoint_is_written, AT_CHECKPOINTS),
+        (between_rename_and_deletion, AT_ONCE),
+        (while_metrics_are_written, AT_ONCE),
+        (while_metrics_are_written, AT_CHECKPOINTS),
+        (after_the_last_step, AT_CHECKPOINTS),
+        (before_the_final_metrics, AT_ONCE),
+        (before_the_result, AT_CHECKPOINTS),
     ],
 )
-@pytest.mark.parametrize("flush", [0, 1000])  # every point is in the store at once, or none before a checkpoint
 def test_a_killed_run_ends_as_if_nothing_had_been(begin, undisturbed, tmp_path, monkeypatch, moment, flush):
     knob = f"tracking.flush_seconds={flush}"
     run = begin(tmp_path, knob)
@@ -216,8 +220,7 @@ def test_a_killed_run_ends_as_if_nothing_had_been(begin, undisturbed, tmp_path, 
 
 
 def test_one_that_is_killed_again_and_again_too(begin, undisturbed, tmp_path, monkeypatch):
-    middle = [while_a_checkpoint_is_written, in_a_step, in_validation, in_validation]
-    for moment in (*middle, after_the_last_step, before_the_result):
+    for moment in (while_a_checkpoint_is_written, in_a_step, in_validation, in_validation, before_the_result):
         with monkeypatch.context() as patch:
             moment(patch)
             forked(begin(tmp_path, "tracking.flush_seconds=0").train)
