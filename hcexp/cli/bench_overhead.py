@@ -19,7 +19,7 @@ import lightning.pytorch as L
 import torch
 import yaml
 from lightning.pytorch.profilers import SimpleProfiler
-from torch.nn.functional import cross_entropy
+from torch.utils._pytree import tree_map
 
 from hcexp.configuration import compose
 from hcexp.cost import ratio, ratio_quartiles
@@ -45,22 +45,23 @@ SHORT = (
 class BareLoop:
     """The training loop without a Trainer: on copies of its model, optimizer and schedule, and the same batches."""
 
-    def __init__(self, trainer: L.Trainer, objective: L.LightningModule):
-        self.model = deepcopy(objective.model)
-        if objective.compile_blocks:
+    def __init__(self, trainer: L.Trainer, module: L.LightningModule):
+        self.model = deepcopy(module.model)
+        if module.compile_blocks:
             self.model.compile_blocks()
-        self.optimizer = objective.optimizer(self.model)
-        self.schedule = objective.schedule(self.optimizer)
+        self.optimizer = module.optimizer(self.model)
+        self.schedule = module.schedule(self.optimizer)
         self.batches = iter(trainer.datamodule.train_dataloader())
-        self.device, self.clip = objective.device, trainer.gradient_clip_val or float("inf")
+        self.objective = module.objective
+        self.device, self.clip = module.device, trainer.gradient_clip_val or float("inf")
         self.precision = torch.bfloat16 if "bf16-mixed" in trainer.precision else None
 
     def step(self) -> None:
         """One optimiser step."""
-        inputs, targets = (t.to(self.device, non_blocking=True) for t in next(self.batches))
+        batch = tree_map(lambda tensor: tensor.to(self.device, non_blocking=True), next(self.batches))
         with torch.autocast(self.device.type, self.precision) if self.precision else nullcontext():
-            logits = self.model(inputs).float()
-        cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
+            losses = self.objective(self.model, batch)
+        losses.minimised.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
         self.schedule.step()

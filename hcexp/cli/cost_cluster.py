@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from torch import nn
 
 from hcexp.cli.cost_tables import Columns, Line, say, show
 from hcexp.cli.steps import PRECISIONS
@@ -22,9 +23,9 @@ from hcexp.cost import (
     replicated,
     sharded,
     single,
+    workload,
 )
 from hcexp.cost.cluster import DAY
-from hcexp.model import LanguageModel
 from hcexp.report.numbers import NOTHING, count, fixed, more
 from hcexp.report.predicted import micro_batch_of
 
@@ -64,7 +65,7 @@ class Plan:
         return self.line.config
 
     @cached_property
-    def model(self) -> LanguageModel:
+    def model(self) -> nn.Module:
         config = self.config.copy()
         config.model.activation_checkpointing = self.checkpointed
         return build_model(config)
@@ -82,12 +83,11 @@ class Plan:
 
     @cached_property
     def allocated(self) -> Allocated:
-        length = self.config.data.sequence_length
-        return count_allocated(self.model, sequences=self.micro_batch, sequence_length=length, **self.precision)
+        return count_allocated(self.model, workload(self.config), samples=self.micro_batch, **self.precision)
 
     @cached_property
     def traffic(self) -> float:
-        return count_traffic(self.model, sequence_length=self.config.data.sequence_length, **self.precision)
+        return count_traffic(self.model, self.line.predicted.sequence_length, **self.precision)
 
     @property
     def micro_batch(self) -> int:
@@ -124,8 +124,7 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        data = self.config.data
-        return self.config.steps * data.batch_size * data.sequence_length
+        return self.config.steps * self.config.data.batch_size * self.line.predicted.sequence_length
 
     @property
     def seconds(self) -> float:

@@ -10,8 +10,7 @@ from omegaconf import DictConfig
 from hcexp.cli.cost_rows import Row
 from hcexp.cli.steps import PRECISIONS, Backbone, TrainingStep, device_name, measured_device
 from hcexp.configuration import build_model
-from hcexp.cost import count_allocated, interleave, peak_bytes, ratio, ratio_quartiles
-from hcexp.model import LanguageModel
+from hcexp.cost import count_allocated, interleave, peak_bytes, ratio, ratio_quartiles, workload
 from hcexp.report.measured import Measured
 from hcexp.report.predicted import micro_batch_of
 from hcexp.run.train import require_compiler
@@ -89,11 +88,8 @@ def _require_room(rows: Sequence[Row], device: torch.device) -> None:
         )
 
 
-def _activations(model: LanguageModel, config: DictConfig) -> float:
+def _activations(model: torch.nn.Module, config: DictConfig) -> float:
     """Bytes, of the eager code."""
     size, precision = micro_batch_of(config), str(config.trainer.precision)
     dtype, mixed = PRECISIONS.get(precision, torch.float32), "mixed" in precision
-    counted = count_allocated(
-        model, sequences=size, sequence_length=config.data.sequence_length, dtype=dtype, mixed=mixed
-    )
-    return counted.bytes(size)
+    return count_allocated(model, workload(config), samples=size, dtype=dtype, mixed=mixed).bytes(size)

@@ -1,6 +1,6 @@
 """Training steps to be measured, of several models in one process.
 
-A step is forward, loss and backward of one micro-batch of random tokens, clipping and the optimiser, without Trainer
+A step is forward, loss and backward of one made-up micro-batch, clipping and the optimiser, without Trainer
 and data. Its learning rate is 0, so that models that share weights do not change each other's.
 """
 
@@ -10,11 +10,11 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.utils._pytree import tree_map
 
 from hcexp.configuration import build_model
+from hcexp.cost import workload
 from hcexp.cost.autocast import autocast
-from hcexp.model import LanguageModel
 from hcexp.report.numbers import count
 from hcexp.report.predicted import micro_batch_of
 
@@ -36,7 +36,7 @@ class Backbone:
         self._shared: dict[tuple, nn.Parameter] = {}
 
     @torch.no_grad()
-    def materialise(self, model: LanguageModel, dtype: torch.dtype) -> LanguageModel:
+    def materialise(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
         """Give weights to a model that lies on the meta device."""
         model.stream.to_empty(device=self.device).to(dtype)
         for module in model.stream.modules():
@@ -72,8 +72,10 @@ class TrainingStep:
         self.optimizer.state = backbone.states
         for group in self.optimizer.param_groups:
             group["lr"] = 0.0
-        shape = (micro_batch_of(config), config.data.sequence_length + 1)
-        self.tokens = torch.randint(config.model.vocabulary_size, shape, device=self.device)
+        work, samples = workload(config), micro_batch_of(config)
+        self.objective = work.objective
+        self.batch = tree_map(lambda tensor: tensor.to(self.device), work.example(samples))
+        self.tokens_per_step = samples * work.positions(self.model)
 
     def __call__(self) -> None:
         self._loss().backward()
@@ -82,14 +84,8 @@ class TrainingStep:
         self.optimizer.zero_grad()
 
     def _loss(self) -> Tensor:
-        """The logits are not held while the gradients are made: neither does a training step of the objective."""
         with autocast(self.mixed, self.device.type):
-            logits = self.model(self.tokens[:, :-1])
-            return cross_entropy(logits.float().flatten(0, 1), self.tokens[:, 1:].flatten())
-
-    @property
-    def tokens_per_step(self) -> int:
-        return self.tokens[:, 1:].numel()
+            return self.objective(self.model, self.batch).minimised
 
     @property
     def resident_bytes(self) -> int:

@@ -9,6 +9,7 @@ from hcexp.cost.parameters import Parameters, count_parameters
 from hcexp.cost.resident import Resident, replicated, sharded, single
 from hcexp.cost.speed import interleave, ratio, ratio_quartiles
 from hcexp.cost.traffic import count_traffic
+from hcexp.cost.workload import Workload, workload
 
 __all__ = [
     "Allocated",
@@ -17,6 +18,7 @@ __all__ = [
     "Flops",
     "Parameters",
     "Resident",
+    "Workload",
     "activation_bytes",
     "attention_flops",
     "count_allocated",
@@ -32,4 +34,5 @@ __all__ = [
     "replicated",
     "sharded",
     "single",
+    "workload",
 ]

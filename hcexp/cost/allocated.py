@@ -11,77 +11,68 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hcexp.cost.autocast import autocast
-from hcexp.model import LanguageModel
+from hcexp.cost.workload import Workload
 
 
 class Allocated(NamedTuple):
-    """Bytes at the peak of a step: `fixed + sequences · (kept + logits)`.
+    """Bytes at the peak of a step: `fixed + samples · (kept + logits)`.
 
-    fixed: with any number of sequences: autocast's copies of the weights, weight gradients on their way.
-    kept: a sequence's, when all blocks are through: what the backward pass will ask for.
-    logits: a sequence's, what the peak has above that: of the loss, or within a block that is made again.
+    fixed: with any number of samples: autocast's copies of the weights, weight gradients on their way.
+    kept: a sample's, when all blocks are through: what the backward pass will ask for.
+    logits: a sample's, what the peak has above that: of the loss, or within a block that is made again.
     """
 
     fixed: float
     kept: float
     logits: float
 
-    def bytes(self, sequences: int) -> float:
-        return self.fixed + sequences * (self.kept + self.logits)
+    def bytes(self, samples: int) -> float:
+        return self.fixed + samples * (self.kept + self.logits)
 
 
 def count_allocated(
-    model: LanguageModel, *, sequences: int, sequence_length: int, dtype: torch.dtype, mixed: bool
+    model: nn.Module, workload: Workload, *, samples: int, dtype: torch.dtype, mixed: bool
 ) -> Allocated:
     """Count the step of one micro-batch among several, whose gradients join those that are there.
 
-    Exact for `sequences` and twice as many; from these to other sizes by the line through them.
+    Exact for `samples` and twice as many; from these to other sizes by the line through them.
 
     Args:
         model: may lie on the meta device.
-        sequences: of the micro-batch.
-        sequence_length: tokens a sequence.
+        workload: says what is made of the micro-batch.
+        samples: of the micro-batch.
         dtype: of the weights.
         mixed: whether the step is under autocast to bfloat16.
 
     Raises whatever a residual mode raises on tensors that have shapes but no values.
     """
-    once, twice = (_peak(model, size, sequence_length, dtype, mixed) for size in (sequences, 2 * sequences))
-    a_sequence, kept = ((two - one) / sequences for one, two in zip(once, twice, strict=True))
-    return Allocated(fixed=once[0] - sequences * a_sequence, kept=kept, logits=a_sequence - kept)
+    once, twice = (_peak(model, workload, size, dtype, mixed) for size in (samples, 2 * samples))
+    a_sample, kept = ((two - one) / samples for one, two in zip(once, twice, strict=True))
+    return Allocated(fixed=once[0] - samples * a_sample, kept=kept, logits=a_sample - kept)
 
 
-def _peak(model: LanguageModel, sequences: int, length: int, dtype: torch.dtype, mixed: bool) -> tuple[int, int]:
+def _peak(model: nn.Module, workload: Workload, samples: int, dtype: torch.dtype, mixed: bool) -> tuple[int, int]:
     """At the peak, and between the last block and the unembedding."""
     model = deepcopy(model).to(dtype)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")
         for parameter in model.parameters():
             parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
-        tokens = torch.empty(sequences, length, dtype=torch.long)
+        batch = workload.example(samples)
         with Living() as living:
             before: list[int] = []
             model.stream.reduce = _noting(model.stream.reduce, lambda: before.append(living.now))
             with autocast(mixed):
-                loss = _loss(model, tokens)
+                loss = workload.objective(model, batch).minimised
             loss.backward()
     return living.peak, before[0]
-
-
-def _loss(model: LanguageModel, tokens: Tensor) -> Tensor:
-    """As the objective makes it, which lies on a floor above; the logits are gone when the backward pass begins."""
-    logits = model(tokens)
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-    del logits
-    return cross_entropy(wide, tokens.flatten())
 
 
 def _noting(function: Callable, note: Callable[[], object]) -> Callable:

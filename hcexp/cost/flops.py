@@ -1,5 +1,7 @@
 """Floating-point operations a token, counted operation by operation, in the convention of Table 8.
 
+Of other samples than text a token stands for a position in the residual stream, such as a patch of an image.
+
 - A multiply-add is 2.
 - Of the network count its matrix products, the unembedding's among them. Attention scores are left out:
   `attention_flops` says how much that is.
@@ -23,14 +25,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from hcexp.model import LanguageModel
+from hcexp.cost.workload import Workload
 from hcexp.residual import ResidualStream
 
 aten = torch.ops.aten
 
 
 class Flops(NamedTuple):
-    """Operations a token.
+    """Operations a position.
 
     forward: of the whole model, attention scores left out.
     training: of forward and backward.
@@ -42,31 +44,32 @@ class Flops(NamedTuple):
     residual: float
 
 
-def count_flops(model: LanguageModel, *, sequence_length: int) -> Flops:
-    """Count one sequence through a model, forward and backward; the model may lie on the meta device.
+def count_flops(model: nn.Module, workload: Workload) -> Flops:
+    """Count one sample through a model, forward and backward; the model may lie on the meta device.
 
     Raises whatever a residual mode raises on tensors that have shapes but no values: `.item()` does, say.
     """
-    network, mode = _network(model, sequence_length), _mode(model, sequence_length)
-    forward, training = (sum(counts) / sequence_length for counts in zip(network, mode, strict=True))
-    return Flops(forward, training, mode[0] / sequence_length)
+    positions = workload.positions(model)
+    network, mode = _network(model, workload, positions), _mode(model, positions)
+    forward, training = (sum(counts) / positions for counts in zip(network, mode, strict=True))
+    return Flops(forward, training, mode[0] / positions)
 
 
-def attention_flops(model: LanguageModel, *, sequence_length: int) -> int:
-    """Operations a token that `count_flops` leaves out forward: scores and weighted values, over all positions.
+def attention_flops(model: nn.Module, positions: int) -> int:
+    """Operations a position that `count_flops` leaves out forward: scores and weighted values, over all `positions`.
 
     Half of them lie behind the causal mask; a kernel may skip these.
     """
-    return 4 * model.stream.d * sequence_length * model.stream.kinds.count("attention")
+    return 4 * model.stream.d * positions * model.stream.kinds.count("attention")
 
 
 _networks: dict[tuple, tuple[int, int]] = {}  # the largest part, and the same under most modes
 
 
-def _network(model: LanguageModel, length: int) -> tuple[int, int]:
-    """The sublayers one after the other, between embedding and unembedding: forward, forward and backward."""
+def _network(model: nn.Module, workload: Workload, positions: int) -> tuple[int, int]:
+    """The sublayers one after the other, between embedding and loss: forward, forward and backward."""
     outside = [(n, p) for n, p in model.named_parameters() if not n.startswith("stream.")]
-    key = (type(model), length, *((name, p.shape, p.requires_grad) for name, p in outside))
+    key = (type(model), type(workload.objective), positions, *((name, p.shape, p.requires_grad) for name, p in outside))
     if key not in _networks:
         chained = deepcopy(model)
         chained.stream = _Chain(model.stream)
@@ -74,11 +77,11 @@ def _network(model: LanguageModel, length: int) -> tuple[int, int]:
             block.activation_checkpointing = False  # what is made a second time is no operation of the model
         with FakeTensorMode(allow_non_fake_inputs=True):
             chained.to_empty(device="cpu")
-            _networks[key] = _count(chained, torch.empty(1, length, dtype=torch.long))
+            _networks[key] = _count(lambda: workload.loss(chained, 1))
     return _networks[key]
 
 
-def _mode(model: LanguageModel, length: int) -> tuple[int, int]:
+def _mode(model: nn.Module, positions: int) -> tuple[int, int]:
     """The residual stream around sublayers, and with norms, that do nothing."""
     stream = deepcopy(model.stream)
     for module in stream.modules():
@@ -86,8 +89,8 @@ def _mode(model: LanguageModel, length: int) -> tuple[int, int]:
             module.forward = _nothing  # a mode still finds its kind, its ε and its weights
     with FakeTensorMode(allow_non_fake_inputs=True):
         stream.to_empty(device="cpu")
-        h = torch.empty(1, length, stream.embedding_dim, requires_grad=True)
-        return _count(partial(_carry_nothing, stream), h, vectors=(length, stream.d))
+        h = torch.empty(1, positions, stream.embedding_dim, requires_grad=True)
+        return _count(lambda: _carry_nothing(stream, h), vectors=(positions, stream.d))
 
 
 def _nothing(x: Tensor) -> Tensor:
@@ -116,7 +119,7 @@ class _Chain(nn.Module):
         return x.repeat_interleave(self.copies, dim=-1)
 
 
-def _count(function: Callable[[Tensor], Tensor], x: Tensor, vectors: tuple[int, int] | None = None) -> tuple[int, int]:
+def _count(function: Callable[[], Tensor], vectors: tuple[int, int] | None = None) -> tuple[int, int]:
     """Operations forward, and forward and backward: matrix products, and with `vectors` elementwise ones.
 
     `vectors` are (how many, of which width d): these count if they make at least so many, one or several side by side
@@ -126,7 +129,7 @@ def _count(function: Callable[[Tensor], Tensor], x: Tensor, vectors: tuple[int, 
     if vectors is not None:
         formulas |= dict.fromkeys(ELEMENTWISE, partial(_elementwise, *vectors))
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
-        output = function(x)
+        output = function()
         forward = counter.get_total_flops()
         output.backward(torch.empty_like(output))
     return forward, counter.get_total_flops()

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from torch import nn
 
-from hcexp.model import LanguageModel
 from hcexp.residual import ResidualStream
 
 
@@ -24,7 +23,7 @@ class Parameters(NamedTuple):
     frozen: int
 
 
-def count_parameters(model: LanguageModel) -> Parameters:
+def count_parameters(model: nn.Module) -> Parameters:
     """Count a model's parameters; it may lie on the meta device.
 
     Table 7's dense rows follow to the last integer.

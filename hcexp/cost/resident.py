@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from hcexp.model import LanguageModel
-
 MOMENTS = 2  # of AdamW
 
 
@@ -25,13 +23,13 @@ class Resident:
         return self.weights + self.gradients + self.moments + self.gathered
 
 
-def single(model: LanguageModel, dtype: torch.dtype) -> Resident:
+def single(model: torch.nn.Module, dtype: torch.dtype) -> Resident:
     """On one device: a gradient and two moments for each weight that trains, all in the weights' precision."""
     trained = _bytes(model, dtype, trained=True)
     return Resident(_bytes(model, dtype), trained, MOMENTS * trained)
 
 
-def replicated(model: LanguageModel, dtype: torch.dtype) -> Resident:
+def replicated(model: torch.nn.Module, dtype: torch.dtype) -> Resident:
     """On each of several under DDP, which keeps the gradients a second time, in the buckets that are reduced
     (`gradient_as_bucket_view=False`, torch's default).
     """
@@ -39,7 +37,7 @@ def replicated(model: LanguageModel, dtype: torch.dtype) -> Resident:
     return Resident(one.weights, one.gradients, one.moments, one.gradients)
 
 
-def sharded(model: LanguageModel, dtype: torch.dtype, devices: int) -> Resident:
+def sharded(model: torch.nn.Module, dtype: torch.dtype, devices: int) -> Resident:
     """On each of several under FSDP2, a block a unit: of everything a share, and put together the weights of two
     blocks (at work, and on their way), the gradients of one, and both of what lies outside the blocks.
     """

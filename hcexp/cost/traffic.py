@@ -9,24 +9,23 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from hcexp.cost.autocast import autocast
-from hcexp.model import LanguageModel
 
 aten = torch.ops.aten
 UNTOUCHED = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
 
 
-def count_traffic(model: LanguageModel, *, sequence_length: int, dtype: torch.dtype, mixed: bool) -> float:
-    """Bytes a token, forward and backward, of the model's residual stream.
+def count_traffic(model: nn.Module, positions: int, *, dtype: torch.dtype, mixed: bool) -> float:
+    """Bytes a position, forward and backward, of the model's residual stream.
 
     Args:
         model: may lie on the meta device.
-        sequence_length: tokens a sequence.
+        positions: of a sample in the stream.
         dtype: of the embedding's output.
         mixed: whether the step is under autocast to bfloat16.
 
@@ -35,7 +34,7 @@ def count_traffic(model: LanguageModel, *, sequence_length: int, dtype: torch.dt
     stream = deepcopy(model.stream).to(dtype)
     with FakeTensorMode(allow_non_fake_inputs=True):
         stream.to_empty(device="cpu")
-        h = torch.empty(1, sequence_length, stream.embedding_dim, dtype=dtype, requires_grad=True)
+        h = torch.empty(1, positions, stream.embedding_dim, dtype=dtype, requires_grad=True)
         with Traffic() as traffic:
             with autocast(mixed):
                 state = stream.expand(h)
@@ -43,7 +42,7 @@ def count_traffic(model: LanguageModel, *, sequence_length: int, dtype: torch.dt
                     state = connection(state, lambda x: x)
                 output = stream.reduce(state)
             output.backward(torch.empty_like(output))
-    return traffic.bytes / sequence_length
+    return traffic.bytes / positions
 
 
 class Traffic(TorchDispatchMode):

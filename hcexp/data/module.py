@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+import torch
 from lightning import LightningDataModule
 
 from hcexp.data import corpus
@@ -136,6 +137,11 @@ class TextData(LightningDataModule):
     def batch(self, step: int) -> Batch:
         """The global batch of optimiser step `step` (from 0), each of shape (batch_size, sequence_length)."""
         return self._batches()[step]
+
+    def example(self, rows: int) -> Batch:
+        """A made-up batch of this many sequences, for what only depends on shapes; no text is read for it."""
+        tokens = torch.randint(self._tokenizer[2] or self.tokenizer.vocabulary_size, (rows, self.sequence_length + 1))
+        return tokens[:, :-1], tokens[:, 1:]
 
     def train_dataloader(self) -> StepLoader:
         """Micro-batches of this process from the trainer's current optimiser step to `trainer.max_steps`.

@@ -3,10 +3,19 @@
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from hcexp.configuration import build_model
-from hcexp.cost import Flops, Parameters, activation_bytes, attention_flops, count_flops, count_parameters
-from hcexp.model import LanguageModel
+from hcexp.cost import (
+    Flops,
+    Parameters,
+    Workload,
+    activation_bytes,
+    attention_flops,
+    count_flops,
+    count_parameters,
+    workload,
+)
 
 
 class NotCountableError(ValueError):
@@ -42,29 +51,30 @@ def predicted(config: DictConfig) -> Predicted:
 
     Raises ValueError for a batch that cannot be cut, and NotCountableError for a mode that cannot be counted.
     """
-    model, length, micro_batch = build_model(config), config.data.sequence_length, micro_batch_of(config)
+    model, micro_batch, work = build_model(config), micro_batch_of(config), workload(config)
+    positions = work.positions(model)
     return Predicted(
         parameters=count_parameters(model),
-        flops=_flops(model, config),
-        attention=attention_flops(model, sequence_length=length),
+        flops=_flops(model, work, config),
+        attention=attention_flops(model, positions),
         activations=activation_bytes(
             d=config.model.d,
             layers=config.model.layers,
             heads=config.model.heads,
-            sequence_length=length,
+            sequence_length=positions,
             batch=micro_batch,
             expansion_rate=model.stream.expansion_rate,
         ),
-        sequence_length=length,
+        sequence_length=positions,
         micro_batch=micro_batch,
         plain=model.stream.plain,
         expansion_rate=model.stream.expansion_rate,
     )
 
 
-def _flops(model: LanguageModel, config: DictConfig) -> Flops:
+def _flops(model: nn.Module, work: Workload, config: DictConfig) -> Flops:
     try:
-        return count_flops(model, sequence_length=config.data.sequence_length)
+        return count_flops(model, work)
     except Exception as error:  # of the mode's code, which may be anybody's
         line = (str(error).strip() or "no more is said").partition("\n")[0]
         raise NotCountableError(

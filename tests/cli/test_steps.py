@@ -86,7 +86,7 @@ def test_the_peak_of_a_model_is_the_same_alone_and_beside_others():
 
 def test_a_step_takes_one_micro_batch():
     one = step(Backbone(CPU), "data.batch_size=16", "trainer.accumulate_grad_batches=4", "trainer.devices=2")
-    assert one.tokens.shape == (2, 17) and one.tokens_per_step == 2 * 16
+    assert one.batch[0].shape == (2, 16) and one.tokens_per_step == 2 * 16
 
 
 def test_precisions():

@@ -8,6 +8,7 @@ from hcexp.cost import count_allocated, peak_bytes
 from hcexp.cost.allocated import Living
 from hcexp.objective import NextToken
 from hcexp.run.module import TrainingModule
+from tests.cost.sequences import sequences as text
 
 SIZES = ("model.d=64", "model.layers=3", "model.heads=4", "model.inner=160", "model.vocabulary_size=2000")
 LENGTH = 64
@@ -26,7 +27,7 @@ PRECISIONS = {
 
 def counted(*overrides, sequences=4, precision="32-true"):
     dtype, mixed = PRECISIONS[precision]
-    return count_allocated(network(*overrides), sequences=sequences, sequence_length=LENGTH, dtype=dtype, mixed=mixed)
+    return count_allocated(network(*overrides), text(LENGTH), samples=sequences, dtype=dtype, mixed=mixed)
 
 
 class NoSets:

@@ -13,6 +13,7 @@ from hcexp.paper import printed, table
 from hcexp.residual import Connection, PreNorm, hyper_connect
 from hcexp.residual.norm_scale import norm_scale
 from hcexp.residual.projection import normed_projection
+from tests.cost.sequences import sequences
 
 SIZES = {"model.d": 64, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
 d, SUBLAYERS, ROWS = SIZES["model.d"], 2 * SIZES["model.layers"], 384
@@ -23,7 +24,7 @@ VECTOR = 2 * d
 
 def flops(*overrides, sequence_length=32):
     config = compose([*(f"{k}={v}" for k, v in SIZES.items()), *overrides])
-    return count_flops(build_model(config), sequence_length=sequence_length)
+    return count_flops(build_model(config), sequences(sequence_length))
 
 
 def matrices(unembedding=d):
@@ -163,7 +164,7 @@ def flops_of(operation):
     make = partial(Applied, operation=operation)
     with torch.device("meta"):
         model = LanguageModel(make, d=d, layers=1, heads=4, inner=80, vocabulary_size=300)
-    return count_flops(model, sequence_length=16)
+    return count_flops(model, sequences(16))
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
@@ -228,7 +229,7 @@ def test_a_mode_may_take_its_norm_apart(norm, operation, vectors):
     make = partial(TakingApart, operation=operation)
     with torch.device("meta"):
         model = LanguageModel(make, d=d, layers=1, heads=4, inner=80, vocabulary_size=300, norm=norm)
-    found = count_flops(model, sequence_length=16)
+    found = count_flops(model, sequences(16))
     assert found.residual == 2 * VECTOR * vectors
     assert found.training == 3 * found.forward
 
@@ -243,8 +244,8 @@ def test_attention_is_what_torch_counts_of_scores_and_values():
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 32, dtype=torch.long, device="meta"))
     by_operation = counter.get_flop_counts()["Global"]
-    assert by_operation[torch.ops.aten.bmm] == 32 * attention_flops(model, sequence_length=32)
-    assert attention_flops(model, sequence_length=64) == 2 * attention_flops(model, sequence_length=32)
+    assert by_operation[torch.ops.aten.bmm] == 32 * attention_flops(model, 32)
+    assert attention_flops(model, 64) == 2 * attention_flops(model, 32)
 
 
 def test_what_checkpointing_makes_a_second_time_does_not_count():
@@ -257,7 +258,7 @@ def test_the_model_stays_where_it_is():
     config = compose(["model=7b", "residual=dhc"])
     model = build_model(config)
     names = [name for name, _ in model.named_parameters()]
-    assert count_flops(model, sequence_length=2048).residual > 0
+    assert count_flops(model, sequences(2048)).residual > 0
     assert all(p.is_meta for p in model.parameters()) and names == [name for name, _ in model.named_parameters()]
 
 
@@ -276,7 +277,7 @@ TABLE_8 = {
 def test_table_8_to_a_thousandth(label):
     model, mode, n = TABLE_8[label]
     config = compose([f"model={model}", f"residual={mode}", *([] if n is None else [f"residual.n={n}"])])
-    found = count_flops(build_model(config), sequence_length=2048)
+    found = count_flops(build_model(config), sequences(2048))
     row = printed(8, label).row
     assert found.forward / 1e9 == pytest.approx(row["total_gflops"], rel=1e-3)
     if mode == "shc":

@@ -10,7 +10,7 @@ SIZES = ("model.d=64", "model.layers=2", "model.heads=4", "model.inner=80", "mod
 
 def traffic(*overrides, dtype=torch.float32, mixed=False, length=32):
     model = build_model(compose([*SIZES, *overrides]))
-    return count_traffic(model, sequence_length=length, dtype=dtype, mixed=mixed)
+    return count_traffic(model, length, dtype=dtype, mixed=mixed)
 
 
 def bytes_of(function):
