@@ -16,6 +16,10 @@ WORDS = {
 }
 
 
+# Modes of the tests alone, with what no shipped mode has yet: streams that grow in number, channels read one by one.
+OF_THE_TESTS = (("residual._target_=tests.model.history.Dense",), ("residual._target_=tests.model.gated.Gated",))
+
+
 def residual(*overrides: str) -> partial:
     """What makes the residual stream that these overrides choose."""
     return instantiate(compose(overrides).residual)
@@ -37,8 +41,11 @@ def settings() -> list[tuple[str, ...]]:
             if isinstance(value, bool)
         ]
         found += [(f"residual={mode}", *rates[-2:][0], option) for option in (*switches, *WORDS.get(mode, ()))]
-    return found
+    return [*found, *OF_THE_TESTS]
 
 
 def label(overrides: tuple[str, ...]) -> str:
-    return ",".join(override.split("residual")[1][1:] for override in overrides)
+    return ",".join(
+        override.partition("=")[2].rpartition(".")[2] if "_target_" in override else override.split("residual")[1][1:]
+        for override in overrides
+    )

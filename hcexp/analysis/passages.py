@@ -39,14 +39,19 @@ class Passage(NamedTuple):
     after: State
 
 
-@torch.no_grad()
-def watch(model: nn.Module, tokens: Tensor, seen: Callable[[Passage], None]) -> Tensor:
-    """Run the model, compiled or not, eagerly on tokens of shape (batch, seq), and call `seen` after each connection.
+Call = Callable[[nn.Module, Any], Any]
 
-    The model has an `embedding` and a residual `stream`. Nothing of a passage is kept here: at the paper's sizes those
-    of a whole pass are gigabytes a sequence. Returns the embedding, (batch, seq, embedding_dim).
+
+def run(model: nn.Module, batch: Any) -> Any:
+    """The model's answer to a batch."""
+    return model(batch)
+
+
+@torch.no_grad()
+def watch(model: nn.Module, forward: Callable[[], Any], seen: Callable[[Passage], None]) -> None:
+    """Call `forward`, which runs a model with a residual `stream`, eagerly even if it is compiled, and `seen` after
+    each connection. Nothing of a passage is kept here: at the paper's sizes they are gigabytes a sequence.
     """
-    embeddings: list[Tensor] = []
     open_: list[Any] = []  # of the connection that is running: its state, then its sublayer's input and output
 
     def before(connection: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -65,18 +70,20 @@ def watch(model: nn.Module, tokens: Tensor, seen: Callable[[Passage], None]) -> 
         seen(Passage(earlier, x, output, connection.coefficients(earlier, output), state))
 
     with ExitStack() as hooks, torch.compiler.set_stance("force_eager"):
-        keep_embedding = model.embedding.register_forward_hook(lambda module, arguments, h: embeddings.append(h))
-        hooks.callback(keep_embedding.remove)
         for connection in model.stream.connections:
             hooks.callback(connection.register_forward_pre_hook(before).remove)
             hooks.callback(connection.register_forward_hook(after).remove)
-        model(tokens)
-    return embeddings[0]
+        forward()
 
 
 def trace(model: nn.Module, tokens: Tensor) -> Trace:
     """Everything that passes the model's connections on tokens of shape (batch, seq); see `watch`."""
     passages: list[Passage] = []
-    embedding = watch(model, tokens, passages.append)
+    embeddings: list[Tensor] = []
+    hook = model.embedding.register_forward_hook(lambda module, arguments, h: embeddings.append(h))
+    try:
+        watch(model, lambda: model(tokens), passages.append)
+    finally:
+        hook.remove()
     befores, inputs, outputs, coefficients, afters = (list(part) for part in zip(*passages, strict=True))
-    return Trace(embedding, [*befores, afters[-1]], inputs, outputs, coefficients)
+    return Trace(embeddings[0], [*befores, afters[-1]], inputs, outputs, coefficients)

@@ -1,24 +1,25 @@
 """Everything that is measured of a trained model on tokens, in one pass."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, pad
+from torch.utils._pytree import tree_leaves, tree_map
 
 from hcexp.analysis.measures import effective_rank, gains, shares
-from hcexp.analysis.passages import Passage, watch
+from hcexp.analysis.passages import Call, Passage, run, watch
 from hcexp.analysis.sample import Sample
 from hcexp.residual import Coefficients
-from hcexp.residual.operator import read
+from hcexp.residual.operator import read, reads_channels
 from hcexp.residual.stream import State
 from hcexp.residual.unfolding import Unfolded, unfold
 
 
 class Survey(NamedTuple):
-    """Of a model with L sublayers and n streams, all float64 and on the CPU.
+    """Of a model with L sublayers and n streams, the most it ever has, all float64 and on the CPU.
 
     Means are over every token; samples, (tokens of the sample, …), are of every token too, up to `sample.LIMIT`.
 
@@ -52,24 +53,25 @@ class Survey(NamedTuple):
 
 
 @torch.no_grad()
-def survey(model: nn.Module, batches: Iterable[Tensor]) -> Survey:
-    """Measure a model with an `embedding` and a residual `stream`, of any residual mode.
+def survey(model: nn.Module, batches: Iterable[Any], call: Call = run) -> Survey:
+    """Measure a model with a residual `stream`, of any residual mode.
 
-    `batches` are tokens of shape (batch, seq), of any sizes; sequences are taken one by one. What is held is no more
-    than one sequence's coefficients, two states, and the samples.
+    `batches` are tensors, or tuples of them, whose first axis is that of samples, of any sizes: tokens, (batch, seq).
+    Samples are taken one by one, as `call(model, batch of one)`, such as the run's objective. What is held is no more
+    than one sample's coefficients, two states, and the samples that are kept.
 
     Raises ValueError for no tokens at all or streams that are not finite, and what the mode's `coefficients` raise.
     """
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
     samples: dict[str, Sample] = defaultdict(Sample)
     count = 0
-    for tokens in (sequence for batch in batches for sequence in batch.split(1) if sequence.numel()):
-        measured = _Sequence(model, tokens)
+    for sample in (sample for batch in batches for sample in _one_by_one(batch)):
+        measured = _Sample(model, sample, call)
         for name, value in measured.sums().items():
             sums[name] = sums[name] + value.cpu()
         for name, rows in measured.samples().items():
             samples[name].add(rows)
-        count += tokens.numel()
+        count += measured.positions
     if not count:
         raise ValueError("no tokens: an analysis is of at least one")
     means = {name: total / count for name, total in sums.items()}
@@ -84,6 +86,13 @@ def survey(model: nn.Module, batches: Iterable[Tensor]) -> Survey:
     )
 
 
+def _one_by_one(batch: Any) -> Iterator[Any]:
+    for row in range(len(tree_leaves(batch)[0])):
+        sample = tree_map(lambda tensor, row=row: tensor[row : row + 1], batch)
+        if tree_leaves(sample)[0].numel():
+            yield sample
+
+
 def connection_matrices(model: nn.Module, batches: Iterable[Tensor]) -> Unfolded:
     """C^(0) and C^(i) of the model's residual mode (Eqs. 20, 27, 29), averaged over all tokens of `batches`, float64.
 
@@ -92,28 +101,29 @@ def connection_matrices(model: nn.Module, batches: Iterable[Tensor]) -> Unfolded
     return survey(model, batches).connections
 
 
-class _Sequence:
-    """What is measured of one sequence, tokens of shape (1, seq)."""
+class _Sample:
+    """What is measured of one sample: of text, of one sequence."""
 
-    def __init__(self, model: nn.Module, tokens: Tensor):
+    def __init__(self, model: nn.Module, sample: Any, call: Call):
         self.stream = model.stream
-        self.shape = tokens.shape
         self.coefficients: list[Coefficients] = []
         self.ranks: list[Tensor] = []
         self.sublayer_similarity: list[Tensor] = []
         self.block_similarity: list[Tensor] = []
         self._inputs: dict[str, Tensor] = {}  # of the last sublayer, by how far apart they are compared
         self._last: State = None
-        watch(model, tokens, self._seen)
+        watch(model, lambda: call(model, sample), self._seen)
         self.ranks.append(effective_rank(self._streams(self._last)))
 
     def _seen(self, passage: Passage) -> None:
         kind = self.stream.kinds[len(self.coefficients)]
         H = self._streams(passage.before)
         B, A_m, A_r = (weights.double() for weights in passage.coefficients)
-        n = B.shape[-1]
-        A_m = A_m.expand(*self.shape, n)
-        self.coefficients.append(Coefficients(B.expand(*self.shape, n), A_m, A_r.expand(*self.shape, n, n)))
+        axes = 2 if reads_channels(A_m) else 1
+        A_m = A_m.expand(*H.shape[:2], *A_m.shape[-axes:])
+        self.coefficients.append(
+            Coefficients(B.expand(*H.shape[:2], -1), A_m, A_r.expand(*H.shape[:2], *A_r.shape[-2:]))
+        )
         self.ranks.append(effective_rank(H))
         x = read(H, A_m)
         if "sublayer" in self._inputs:
@@ -124,6 +134,11 @@ class _Sequence:
                 self.block_similarity.append(cosine_similarity(self._inputs["block"], x, dim=-1))
             self._inputs["block"] = x
         self._last = passage.after
+
+    @property
+    def positions(self) -> int:
+        """Hidden vectors: tokens."""
+        return self.coefficients[0].B.shape[:2].numel()
 
     def _streams(self, state: State) -> Tensor:
         H = self.stream.streams(state).double()
@@ -158,9 +173,16 @@ class _Sequence:
         kept = {"B": B, "A_m": A_m, "A_r": A_r}
         for name in ("sublayer_similarity", "block_similarity"):
             pairs = getattr(self, name)
-            kept[name] = torch.stack(pairs, dim=-1) if pairs else B.new_zeros(*self.shape, 0)
+            kept[name] = torch.stack(pairs, dim=-1) if pairs else B.new_zeros(*B.shape[:2], 0)
         return {name: rows.flatten(0, 1) for name, rows in kept.items()}
 
     def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
-        B, A_m, A_r = zip(*self.coefficients, strict=True)
+        """B and A_m, (1, seq, L, n), and A_r, (1, seq, L, n, n), with 0 for streams that are not there; of a mode that
+        reads each channel by itself, A_m is the mean over channels.
+        """
+        n = max(max(c.A_r.shape[-2:]) for c in self.coefficients)
+        reads = [c.A_m.mean(dim=-1) if reads_channels(c.A_m) else c.A_m for c in self.coefficients]
+        B = [pad(c.B, (0, n - c.B.shape[-1])) for c in self.coefficients]
+        A_m = [pad(weights, (0, n - weights.shape[-1])) for weights in reads]
+        A_r = [pad(c.A_r, (0, n - c.A_r.shape[-1], 0, n - c.A_r.shape[-2])) for c in self.coefficients]
         return torch.stack(B, dim=-2), torch.stack(A_m, dim=-2), torch.stack(A_r, dim=-3)

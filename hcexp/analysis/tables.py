@@ -14,7 +14,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 def weights(survey: Survey) -> Iterator[Weight]:
     """Every cell of C^(0), then of C^(1) … C^(n)."""
-    C_0, C = survey.connections
+    C_0, C, _ = survey.connections
     layers = [f"{kind} {k}" for k, kind in enumerate(survey.kinds, 1)]
     columns = _numbered("embedding", C_0.shape[-1] - len(layers)) + layers
     rows = layers + _numbered("hidden", C_0.shape[-2] - len(layers))

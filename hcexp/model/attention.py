@@ -1,8 +1,11 @@
 """Causal self-attention without bias, as in OLMo."""
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from hcexp.model.init import Initial
 from hcexp.model.rope import rotate
 
 
@@ -26,6 +29,12 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(d, 3 * d, bias=False)
         self.out = nn.Linear(d, d, bias=False)
         self.q_norm, self.k_norm = qk_norm or (nn.Identity(), nn.Identity())
+
+    def initial(self) -> Iterator[Initial]:
+        """How its weights are drawn."""
+        d = self.out.in_features
+        yield Initial(self.qkv.weight, d)
+        yield Initial(self.out.weight, d, writes=True)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """(batch, seq, d) to (batch, seq, d); `rotary` as `hcexp.model.rope.rotary_angles` gives it."""

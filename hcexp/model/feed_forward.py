@@ -1,7 +1,12 @@
 """The SwiGLU feed-forward network (Shazeer, 2020) without bias."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.functional import silu
+
+from hcexp.model.init import Initial
 
 
 class FeedForward(nn.Module):
@@ -14,7 +19,12 @@ class FeedForward(nn.Module):
         self.gate_up = nn.Linear(d, 2 * inner, bias=False)
         self.out = nn.Linear(inner, d, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, seq, d) to (batch, seq, d)."""
+    def initial(self) -> Iterator[Initial]:
+        """How its weights are drawn."""
+        yield Initial(self.gate_up.weight, self.gate_up.in_features)
+        yield Initial(self.out.weight, self.out.in_features, writes=True)
+
+    def forward(self, x: Tensor, *_: Any) -> Tensor:
+        """(batch, seq, d) to (batch, seq, d), whatever the context."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.out(silu(gate) * up)

@@ -6,10 +6,9 @@ networks have in common.
 """
 
 import hashlib
-from collections.abc import Iterator
 from copy import deepcopy
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from hcexp.model.sharding import assign
 from hcexp.residual import ResidualStream
 
 if TYPE_CHECKING:
-    from hcexp.model.language import LanguageModel
+    from hcexp.model.transformer import Transformer
 
 CUTOFF = 3.0  # standard deviations at which OLMo truncates the normal distribution
 NORMAL_STD = 0.02  # OLMoE
@@ -41,48 +40,50 @@ def draw(shape: torch.Size, std: float, seed: int, name: str) -> Tensor:
     return nn.init.trunc_normal_(values, 0.0, std, -CUTOFF * std, CUTOFF * std, generator(seed, name))
 
 
-def mitchell(model: "LanguageModel") -> Iterator[tuple[nn.Parameter, float]]:
-    """OLMo's init: 1/√(fan in), the output projections of block l (from 0) divided by √(2(l+1))."""
-    d = model.stream.d
-    yield model.embedding.weight, 1 / sqrt(d)
-    if model.unembedding is not None:
-        yield model.unembedding.weight, 1 / sqrt(d)
-    for layer, block in enumerate(model.blocks):
-        attention, feed_forward = block.attention, block.feed_forward
-        depth = sqrt(2 * (layer + 1))
-        yield attention.qkv.weight, 1 / sqrt(d)
-        yield feed_forward.gate_up.weight, 1 / sqrt(d)
-        yield attention.out.weight, model.stream.output_init_factor / sqrt(d) / depth
-        yield feed_forward.out.weight, model.stream.output_init_factor / sqrt(feed_forward.out.in_features) / depth
+class Initial(NamedTuple):
+    """How a weight is to be drawn.
+
+    Attributes:
+        parameter: drawn, by a scheme, from a normal distribution around 0.
+        fan_in: numbers that each of its outputs is a sum over.
+        writes: whether its output goes to the residual stream: the projection that a sublayer ends with.
+    """
+
+    parameter: nn.Parameter
+    fan_in: int
+    writes: bool = False
 
 
-def normal(model: "LanguageModel") -> Iterator[tuple[nn.Parameter, float]]:
+def mitchell(fan_in: int, layer: int) -> tuple[float, float]:
+    """OLMo's init: 1/√(fan in), and for what writes in block l (from 0) that divided by √(2(l+1))."""
+    return 1 / sqrt(fan_in), 1 / sqrt(fan_in) / sqrt(2 * (layer + 1))
+
+
+def normal(fan_in: int, layer: int) -> tuple[float, float]:
     """OLMoE's init: 0.02 everywhere."""
-    yield model.embedding.weight, NORMAL_STD
-    if model.unembedding is not None:
-        yield model.unembedding.weight, NORMAL_STD
-    for block in model.blocks:
-        yield block.attention.qkv.weight, NORMAL_STD
-        yield block.feed_forward.gate_up.weight, NORMAL_STD
-        yield block.attention.out.weight, NORMAL_STD * model.stream.output_init_factor
-        yield block.feed_forward.out.weight, NORMAL_STD * model.stream.output_init_factor
+    return NORMAL_STD, NORMAL_STD
 
 
+# The standard deviation of what reads, and of what writes before the residual mode's factor.
 SCHEMES = {"mitchell": mitchell, "normal": normal}
 
 
 @torch.no_grad()
-def initialise(model: "LanguageModel", seed: int) -> None:
+def initialise(model: "Transformer", seed: int) -> None:
     """Set every parameter of the model, wherever it was built (also on the meta device, then made empty).
 
     Where the model is sharded, every process calls this and sets its parts. Raises ValueError if the residual mode
     leaves one of its own unset: it would be what lay in memory.
     """
+    scheme, factor = SCHEMES[model.init], model.stream.output_init_factor
     names = {parameter: name for name, parameter in model.named_parameters()}
     _reset_norms(model.blocks)
     for tensor, values in _initial_values(model.stream, seed):
         assign(tensor, values)
-    for parameter, std in SCHEMES[model.init](model):
+    inside = [(layer, each) for layer, block in enumerate(model.blocks) for each in block.initial()]
+    for layer, (parameter, fan_in, writes) in [*inside, *((0, each) for each in model.ends())]:
+        reading, writing = scheme(fan_in, layer)
+        std = factor * writing if writes else reading
         assign(parameter, draw(parameter.shape, std, seed, names[parameter]))
 
 

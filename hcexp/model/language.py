@@ -1,25 +1,21 @@
 """The OLMo language model (Groeneveld et al., 2024), with the residual connections left open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import linear
 
 from hcexp.model.attention import Attention
 from hcexp.model.block import Block
 from hcexp.model.feed_forward import FeedForward
-from hcexp.model.init import SCHEMES, initialise
+from hcexp.model.init import Initial
 from hcexp.model.norm import norm_factory
 from hcexp.model.rope import rotary_angles
+from hcexp.model.transformer import Transformer
 from hcexp.residual import ResidualStream
 
-RECOMPILE_LIMIT = 64
 
-
-class LanguageModel(nn.Module):
+class LanguageModel(Transformer):
     """A decoder-only transformer: embedding, `layers` blocks carried by a residual stream, unembedding.
 
     Args:
@@ -27,7 +23,8 @@ class LanguageModel(nn.Module):
         d: width of the hidden vectors.
         layers: blocks, each an attention and a feed-forward sublayer.
         heads: attention heads.
-        inner: width inside the SwiGLU feed-forward.
+        inner: width inside the feed-forward.
+        feed_forward: makes a feed-forward sublayer from (d, inner).
         vocabulary_size: how many token ids there are.
         pad_vocabulary_to: the embedding's rows are padded up to a multiple of this, as OLMo does (50280 to 50304).
         tied: the unembedding is the embedding.
@@ -50,6 +47,7 @@ class LanguageModel(nn.Module):
         heads: int,
         inner: int,
         vocabulary_size: int,
+        feed_forward: Callable[[int, int], nn.Module] = FeedForward,
         pad_vocabulary_to: int = 128,
         tied: bool = True,
         norm: str = "layer_norm",
@@ -60,7 +58,6 @@ class LanguageModel(nn.Module):
         init: str = "mitchell",
         activation_checkpointing: bool = False,
     ):
-        super().__init__()
         sizes = {"d": d, "layers": layers, "vocabulary_size": vocabulary_size, "pad_vocabulary_to": pad_vocabulary_to}
         for name, size in sizes.items():
             if size < 1:
@@ -68,16 +65,8 @@ class LanguageModel(nn.Module):
         for name, value in {"norm_eps": norm_eps, "rope_theta": rope_theta}.items():
             if not value > 0:
                 raise ValueError(f"model.{name}={value} must be greater than 0")
-        if init not in SCHEMES:
-            raise ValueError(f"model.init={init} is not an initialisation: choose from {sorted(SCHEMES)}")
         norm_of = norm_factory(norm, affine=norm_affine, eps=norm_eps)
-        self.stream = residual(d, Block.KINDS * layers, norm_of)
-        connections = getattr(self.stream, "connections", None)
-        if not isinstance(connections, nn.ModuleList) or len(connections) != len(self.stream.kinds):
-            raise ValueError(
-                f"{type(self.stream).__name__}.connections must be an nn.ModuleList with one connection for each of "
-                f"the {len(self.stream.kinds)} sublayers"
-            )
+        super().__init__(residual, d, Block.KINDS * layers, norm_of, init=init)
         if tied and self.stream.embedding_dim != self.stream.output_dim:
             raise ValueError(
                 f"model.tied=true needs one width for both ends, but this residual mode embeds in "
@@ -90,58 +79,25 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(
             Block(
                 Attention(d, heads, qk_norm=_qk_norms(norm_of, d) if qk_norm else None),
-                FeedForward(d, inner),
+                feed_forward(d, inner),
                 activation_checkpointing=activation_checkpointing,
             )
             for _ in range(layers)
         )
         self.head_dim = d // heads
         self.rope_theta = rope_theta
-        self.init = init
-        self.initial: Callable[[LanguageModel], None] | None = None  # puts loaded weights in the place of drawn ones
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits, (batch, seq, padded vocabulary), of the token after each of `tokens`, (batch, seq)."""
         rotary = rotary_angles(tokens.shape[-1], self.head_dim, self.rope_theta, tokens.device)
-        state = self.stream.expand(self.embedding(tokens))
-        connections = iter(self.stream.connections)
-        for block in self.blocks:
-            state = block(state, (next(connections), next(connections)), rotary)
-        h = self.stream.reduce(state)
+        h = self.carry(self.embedding(tokens), rotary)
         return linear(h, self.embedding.weight if self.unembedding is None else self.unembedding.weight)
 
-    def reset_parameters(self, seed: int) -> None:
-        """Draw every weight anew from (seed, its name): with one seed all residual modes share their backbone.
-
-        Weights to start from, if `initial` has any, come in their place as they are: no init factor of the residual
-        mode applies to them.
-        """
-        initialise(self, seed)
-        if self.initial is not None:
-            self.initial(self)
-
-    def compile_blocks(self) -> None:
-        """Compile in place, so that parameter names stay; one compilation serves all blocks of one form."""
-        # A mode may have several forms, AltUp one for each active stream, and after torch's 8 the rest runs eagerly.
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
-        for block in self.blocks:
-            block.compile()
-
-    def shard(self, mesh: DeviceMesh) -> None:
-        """Distribute the parameters over a mesh of data-parallel processes, each along its first axis (FSDP2).
-
-        The weights of a block are put together while it works; those outside of blocks, of the residual stream among
-        them, stay together from the forward pass to the end of the backward pass.
-
-        Raises ValueError for a parameter without an axis.
-        """
-        if without := [name for name, parameter in self.named_parameters() if not parameter.dim()]:
-            raise ValueError(
-                f"trainer=fsdp: the parameter {without[0]} is a single number and has no axis to be cut along: "
-                "let its mode make it a vector of one, or use trainer=ddp"
-            )
-        for module in (*self.blocks, self):
-            fully_shard(module, mesh=mesh)
+    def ends(self) -> Iterator[Initial]:
+        """The embedding, and the unembedding if it has weights of its own."""
+        yield Initial(self.embedding.weight, self.stream.d)
+        if self.unembedding is not None:
+            yield Initial(self.unembedding.weight, self.stream.d)
 
 
 def _qk_norms(norm_of: Callable[..., nn.Module], d: int) -> tuple[nn.Module, nn.Module]:

@@ -83,6 +83,7 @@ class ResidualStream(nn.Module, ABC):
     connections: nn.ModuleList
     plain: bool = False  # the mode is `h + T(norm h)`, which every pre-norm transformer's code runs
     output_init_factor: float = 1.0  # multiplies the standard deviation of every sublayer's output projection
+    compiled_as: str = "block"  # or "network": a state that grows would have every block compiled anew
     expansion_rate: int | None = None  # n of the modes that widen the plain stream n times
 
     def __init__(self, d: int, kinds: Sequence[str], norm: NormFactory):

@@ -37,7 +37,7 @@ WITHOUT_EFFECT = (
 
 # Whose class is said by the name of their choice: an address changes when code is moved. What `data`, `evaluation` and
 # `downstream` give is named by their fingerprints.
-CHOSEN = ("residual", "model", "objective", "optimizer", "schedule")
+CHOSEN = ("residual", "model", "model/feed_forward", "objective", "optimizer", "schedule")
 
 # Hydra's own keys.
 CALLS = ("_target_", "_partial_", "_convert_", "_recursive_")

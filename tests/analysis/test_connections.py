@@ -10,7 +10,7 @@ from tests.residual.conftest import perturb
 
 
 def test_pre_norm_adds_every_output_once():
-    C_0, C = connection_matrices(network("pre_norm"), [tokens(2, 5)])
+    C_0, C, _ = connection_matrices(network("pre_norm"), [tokens(2, 5)])
     expected = torch.ones(2 * LAYERS + 1, 2 * LAYERS + 1, dtype=torch.float64).tril()
     assert torch.equal(C_0, expected)
     assert torch.equal(C[0], expected[:-1])
@@ -18,14 +18,14 @@ def test_pre_norm_adds_every_output_once():
 
 def test_post_norm_forgets():
     """Every norm shrinks all that came before it, but for the first, which brings the embedding to its size."""
-    C_0, _ = connection_matrices(network("post_norm"), [tokens(2, 5)])
+    C_0, *_ = connection_matrices(network("post_norm"), [tokens(2, 5)])
     last = C_0[-1]
     torch.testing.assert_close(last[0], last[1])
     assert (last[2:].diff() > 0).all() and (last > 0).all()
 
 
 def test_parallel_blocks_do_not_feed_their_own_feed_forward():
-    C_0, _ = connection_matrices(network("parallel"), [tokens(2, 5)])
+    C_0, *_ = connection_matrices(network("parallel"), [tokens(2, 5)])
     expected = torch.ones(2 * LAYERS + 1, 2 * LAYERS + 1, dtype=torch.float64).tril()
     for layer in range(LAYERS):
         expected[2 * layer + 1, 2 * layer + 1] = 0
@@ -33,7 +33,7 @@ def test_parallel_blocks_do_not_feed_their_own_feed_forward():
 
 
 def test_two_hop_forgets_attention_after_its_block():
-    C_0, _ = connection_matrices(network("two_hop"), [tokens(2, 5)])
+    C_0, *_ = connection_matrices(network("two_hop"), [tokens(2, 5)])
     last = torch.tensor([1.0, *[0.0, 1.0] * LAYERS], dtype=torch.float64)
     assert torch.equal(C_0[-1], last)
     assert C_0[1, 1] == 1
@@ -52,7 +52,7 @@ def test_the_average_is_over_tokens_not_over_batches():
 
 def test_many_small_batches_of_half_precision_are_averaged_rightly():
     """A running sum in bfloat16 would stop growing at 256."""
-    C_0, C = connection_matrices(network("pre_norm").bfloat16(), [tokens(1, 1)] * 600)
+    C_0, C, _ = connection_matrices(network("pre_norm").bfloat16(), [tokens(1, 1)] * 600)
     assert torch.equal(C_0, torch.ones_like(C_0).tril()) and C.dtype == torch.float64
 
 

@@ -1,4 +1,7 @@
-"""A residual mode with what the shipped ones have not: a state that grows, random initial weights, and dropout."""
+"""A residual mode with what the shipped ones have not: a state that grows, random initial weights, and dropout.
+
+A history counts as one stream for each output so far: A_r is (n, n + 1).
+"""
 
 from typing import NamedTuple
 
@@ -28,7 +31,9 @@ class DenseConnection(PreNormed):
         return History((*state.outputs, self.dropout(sublayer(self.norm(x), *context))))
 
     def coefficients(self, state, output) -> Coefficients:
-        raise NotImplementedError
+        n = len(self.weights)
+        appended = torch.eye(n, n + 1).to(self.weights)
+        return Coefficients(torch.eye(n + 1).to(self.weights)[n], self.weights, appended)
 
     @torch.no_grad()
     def reset_parameters(self):
@@ -36,6 +41,8 @@ class DenseConnection(PreNormed):
 
 
 class Dense(ResidualStream):
+    compiled_as = "network"
+
     def __init__(self, d, kinds, norm, *, dropout=0.0):
         super().__init__(d, kinds, norm)
         self.connections = nn.ModuleList(DenseConnection(k + 1, d, norm, dropout) for k in range(len(kinds)))
@@ -51,9 +58,10 @@ class Dense(ResidualStream):
         return torch.stack(state.outputs, dim=-2)
 
     def expand_weights(self):
-        raise NotImplementedError
+        return torch.ones(1, 1)
 
-    reduce_weights = expand_weights
+    def reduce_weights(self, state):
+        return self.scale[1].expand(len(state.outputs), 1)
 
     @torch.no_grad()
     def reset_parameters(self):

@@ -74,7 +74,9 @@ def test_parameters_can_be_set_after_the_meta_device(setting, norm):
     filled = empty.to_empty(device="cpu")
     for parameter in filled.parameters():
         parameter.data.fill_(float("nan"))
+    torch.manual_seed(0)
     filled.reset_parameters()
+    torch.manual_seed(0)
     expected = dict(stream_of(setting, D, norm, perturbed=False).named_parameters())
     for name, parameter in filled.named_parameters():
         if ".norm." not in name:  # those are set with the network's other norms

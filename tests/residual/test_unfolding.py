@@ -36,16 +36,21 @@ def test_inputs_are_the_weighted_sums_of_all_outputs_before(setting, norm):
     h = Centred()(h) if centred else h
     states, given, outputs, coefficients = pass_through(stream, sublayers(D, centred=centred), h.flatten(-2))
 
-    C_0, C = unfold(stream.expand_weights(), coefficients, stream.reduce_weights(states[-1]))
+    C_0, C, channels = unfold(stream.expand_weights(), coefficients, stream.reduce_weights(states[-1]))
     T = torch.cat((h, torch.stack(outputs, dim=-2)), dim=-2)  # (batch, seq, slices + L, d)
     inputs = C_0 @ T
+    if channels is not None:
+        torch.testing.assert_close(C_0[..., : len(KINDS), :], channels.mean(dim=-2))
+        inputs[..., : len(KINDS), :] = torch.einsum("...kdj,...jd->...kd", channels, T)
     for k, connection in enumerate(stream.connections):
         streams = stream.streams(states[k])
         torch.testing.assert_close(inputs[..., k, :], read(streams, coefficients[k].A_m), rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(connection.normed(inputs[..., k, :]), given[k], rtol=1e-9, atol=1e-9)
         passing = torch.einsum("...ij,...jd->...id", C[..., k, :], T)
         written = coefficients[k].B.unsqueeze(-1) * outputs[k].unsqueeze(-2)
-        torch.testing.assert_close(passing + written, stream.streams(states[k + 1]), rtol=1e-10, atol=1e-10)
+        after, n = stream.streams(states[k + 1]), written.shape[-2]
+        torch.testing.assert_close(passing[..., :n, :] + written, after, rtol=1e-10, atol=1e-10)
+        assert not passing[..., n:, :].any()
     hidden = inputs[..., len(KINDS) :, :].flatten(-2)
     torch.testing.assert_close(stream.norm(hidden), stream.reduce(states[-1]), rtol=1e-9, atol=1e-9)
 
@@ -55,7 +60,7 @@ def test_no_output_counts_before_it_is_made(setting, norm):
     stream = stream_of(setting, D, norm, perturbed=True)
     h = torch.randn(1, 2, stream.embedding_dim, dtype=torch.float64)
     states, _, _, coefficients = pass_through(stream, sublayers(D, centred=centred), h)
-    C_0, C = unfold(stream.expand_weights(), coefficients, stream.reduce_weights(states[-1]))
+    C_0, C, _ = unfold(stream.expand_weights(), coefficients, stream.reduce_weights(states[-1]))
     slices = stream.embedding_dim // D
     for k in range(len(KINDS)):
         assert not C_0[..., k, slices + k :].any() and not C[..., k, slices + k :].any()
@@ -67,7 +72,7 @@ def test_by_hand():
     m1, m2 = torch.tensor([1.0, -1.0]), torch.tensor([4.0, 0.5])
     r1, r2 = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [3.0, 1.0]])
     start, end = torch.tensor([[1.0, 10.0]]), torch.tensor([[1.0], [1.0]])
-    C_0, C = unfold(start, [Coefficients(B1, m1, r1), Coefficients(B2, m2, r2)], end)
+    C_0, C, _ = unfold(start, [Coefficients(B1, m1, r1), Coefficients(B2, m2, r2)], end)
     expected = torch.zeros(3, 3)
     expected[0, 0] = start[0] @ m1
     expected[1, 0], expected[1, 1] = start[0] @ r1 @ m2, B1 @ m2
@@ -83,11 +88,11 @@ def test_coefficients_with_and_without_tokens_go_together(tokens):
     torch.manual_seed(0)
     static = Coefficients(torch.randn(2), torch.randn(2), torch.randn(2, 2))
     dynamic = Coefficients(torch.randn(*tokens, 2), torch.randn(2), torch.randn(*tokens, 2, 2))
-    C_0, C = unfold(torch.ones(1, 2), [static, dynamic, static], torch.ones(2, 1))
+    C_0, C, _ = unfold(torch.ones(1, 2), [static, dynamic, static], torch.ones(2, 1))
     assert C_0.shape == (*tokens, 4, 4) and C.shape == (*tokens, 2, 3, 4)
     if tokens:
         one = Coefficients(dynamic.B[1, 2], dynamic.A_m, dynamic.A_r[1, 2])
-        alone, _ = unfold(torch.ones(1, 2), [static, one, static], torch.ones(2, 1))
+        alone, *_ = unfold(torch.ones(1, 2), [static, one, static], torch.ones(2, 1))
         torch.testing.assert_close(C_0[1, 2], alone)
 
 
@@ -96,6 +101,6 @@ def test_half_precision_is_unfolded_in_float32():
     half = Coefficients(*(weights.bfloat16() for weights in half))
     wide = Coefficients(*(weights.float() for weights in half))
     with torch.autocast("cpu", torch.bfloat16):
-        C_0, _ = unfold(torch.ones(1, 1), [half] * 9, torch.ones(1, 1).bfloat16())
-    expected, _ = unfold(torch.ones(1, 1), [wide] * 9, torch.ones(1, 1))
+        C_0, *_ = unfold(torch.ones(1, 1), [half] * 9, torch.ones(1, 1).bfloat16())
+    expected, *_ = unfold(torch.ones(1, 1), [wide] * 9, torch.ones(1, 1))
     assert C_0.dtype == torch.float32 and torch.equal(C_0, expected)
