@@ -15,11 +15,12 @@ from hcexp.analysis.gradients import loss_gradient_norms
 from hcexp.analysis.rows import Gradient
 from hcexp.analysis.written import About, Numbers
 from hcexp.callbacks.gradients import gradient_groups
-from hcexp.evaluation import Suite
+from hcexp.evaluation import Benchmark
 from hcexp.evaluation.perplexity.windows import IGNORED, Windows
 from hcexp.huggingface import OlmoWeights
 from hcexp.run import history as recorded
 from hcexp.run.checkpoint import Trained, load_trained, network_of, tokenizer_of
+from hcexp.run.evaluate import data_of
 from hcexp.run.history import Point
 
 FOLDER = "analysis"  # in that of the run
@@ -73,7 +74,7 @@ def about(one: Checkpoint, amount: Amount) -> About:
         step=one.trained.step,
         checkpoint=one.trained.checksum(),
         suite=suite.name,
-        sets=suite.names,
+        sets=suite.parts,
         documents=suite.documents,
         max_tokens=suite.max_tokens,
     )
@@ -86,7 +87,7 @@ def analysed(one: Checkpoint, amount: Amount) -> Numbers:
     """
     config = _limited(one.trained.config, amount)
     suite = instantiate(config.evaluation)
-    suite.prepare(tokenizer_of(config), config.paths.cache, config.data.sequence_length, verify=config.data.verify)
+    suite.prepare(data_of(config), config.paths.cache)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = network_of(one.trained).to(device, torch.float32).eval()
     batches = list(_batches(suite, device))
@@ -110,8 +111,8 @@ def analysed(one: Checkpoint, amount: Amount) -> Numbers:
 def curves(one: Checkpoint, layers: Iterable[str]) -> list[Point]:
     """What the run recorded: see `recorded.curves`."""
     config = one.trained.config
-    suite, tasks = instantiate(config.evaluation), instantiate(config.downstream).labels
-    parts = [f"{suite.name}/{name}" for name in (*suite.names, "mean")]
+    suite, tasks = instantiate(config.evaluation), instantiate(config.downstream).parts
+    parts = [f"{suite.name}/{name}" for name in (*suite.parts, "mean")]
     parts += [f"downstream/{task}" for task in (*tasks, "mean")] if tasks else []
     return recorded.curves(one.run, config, parts, layers)
 
@@ -126,10 +127,10 @@ def _limited(config: DictConfig, amount: Amount) -> DictConfig:
     return config
 
 
-def _batches(suite: Suite, device: torch.device) -> Iterator[Batch]:
+def _batches(suite: Benchmark, device: torch.device) -> Iterator[Batch]:
     """Windows, one by one: inputs and targets of shape (1, seq), without padding."""
     loader: Windows
-    for loader in suite.dataloaders():
+    for loader in suite.loaders():
         for inputs, targets in loader:
             for window, target in zip(inputs, targets, strict=True):
                 length = int((target != IGNORED).sum())

@@ -17,7 +17,7 @@ example:
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +25,9 @@ from hcexp.cli.arguments import add_overrides, parser
 from hcexp.cli.quiet import quiet
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from rich.console import Console
 
-    from hcexp.evaluation.benchmark import Benchmark
-
-# The overrides that name what is to be measured; the others say how.
-NAMING = {
-    "evaluation": ("evaluation", "evaluation.files", "evaluation.sets"),
-    "downstream": ("downstream", "downstream.tasks"),
-}
+    from hcexp.run.evaluate import Part
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,20 +41,26 @@ def main(arguments: Sequence[str]) -> int:
     quiet()
     from rich.console import Console
 
-    from hcexp.cli.measure import measure
-    from hcexp.cli.reconfigured import reconfigured
     from hcexp.cli.scores import Column, label, show
     from hcexp.run.checkpoint import load_trained
+    from hcexp.run.evaluate import measure, prepared, reconfigured
 
     # Whatever is wrong with any of the runs is found before the first is measured.
     trained = [load_trained(run, chosen.checkpoint) for run in chosen.runs]
     configs = [reconfigured(one.config, chosen.overrides) for one in trained]
-    benchmarks = _benchmarks(configs, chosen)
+    benchmarks = prepared(configs, chosen.overrides, chosen.harness, chosen.harness_folder)
     console = Console()
     columns = []
     for run, one, config, measured in zip(chosen.runs, trained, configs, benchmarks, strict=True):
         console.print(f"{run}: {label(config)}, step {one.step:,} of {config.steps:,}", highlight=False, soft_wrap=True)
-        evaluations = measure(run, one, config, measured, console)
+        evaluations = measure(
+            run,
+            one,
+            config,
+            measured,
+            watch=lambda name: lambda batches: _bar(batches, name, console),
+            done=lambda part: _print(part, console),
+        )
         columns.append(Column(f"{label(config)}\n{run.resolve().name[:8]}", config, evaluations))
     show(columns, console)
     return 0
@@ -86,44 +86,18 @@ def _parse(options, arguments: Sequence[str]) -> Namespace:
     return chosen
 
 
-def _benchmarks(configs: "Sequence[DictConfig]", chosen: Namespace) -> "list[list[Benchmark]]":
-    """What each run is to be measured on, prepared; runs that are measured alike share it, tokenised tasks included."""
-    from omegaconf import OmegaConf
+def _print(part: "Part", console: "Console") -> None:
+    from hcexp.cli.scores import line
 
-    from hcexp.disk.checksum import checksum
-
-    given = [override.lstrip("+~").partition("=")[0] for override in chosen.overrides]
-    named = [group for group, knobs in NAMING.items() if any(knob in given for knob in knobs)]
-    groups = named or ([] if chosen.harness else list(NAMING))
-    ready: dict[str, list[Benchmark]] = {}
-    found = []
-    for config in configs:
-        sections = {name: OmegaConf.to_container(config[name], resolve=True) for name in (*NAMING, "data", "paths")}
-        key = checksum(sections)
-        if key not in ready:
-            ready[key] = _prepared(config, groups, chosen)
-        found.append(ready[key])
-    return found
+    took = "measured before" if part.seconds is None else f"{part.seconds:.0f} s"
+    done = f"[{part.number}/{part.of}] {part.name}: {line(part.scores)}  ({took})"
+    console.print(done, markup=False, highlight=False, soft_wrap=True)
 
 
-def _prepared(config: "DictConfig", groups: Sequence[str], chosen: Namespace) -> "list[Benchmark]":
-    from hydra.utils import instantiate
+def _bar(batches: Iterable, name: str, console: "Console") -> Iterator:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hcexp.evaluation.harness.task import HarnessTask
-    from hcexp.run.checkpoint import tokenizer_of
-
-    tokenizer, length = tokenizer_of(config), config.data.sequence_length
-    benchmarks: list[Benchmark] = []
-    if "evaluation" in groups:
-        benchmarks.append(instantiate(config.evaluation))
-        benchmarks[-1].prepare(tokenizer, config.paths.cache, length, verify=config.data.verify)
-    if "downstream" in groups:
-        benchmarks.append(instantiate(config.downstream))
-        benchmarks[-1].prepare(tokenizer, length)
-    for task in chosen.harness:
-        documents, batch_size = config.evaluation.documents, config.downstream.batch_size
-        benchmarks.append(HarnessTask(task, chosen.harness_folder, documents, batch_size))
-        benchmarks[-1].prepare(tokenizer, length)
-    if not (benchmarks := [benchmark for benchmark in benchmarks if benchmark.parts]):
-        raise ValueError("there is nothing to measure: choose evaluation=…, downstream=… or harness=…")
-    return benchmarks
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    alone = len(batches) == 1  # lm-evaluation-harness shows its own progress
+    with Progress(*columns, console=console, transient=True, disable=alone or not console.is_terminal) as bar:
+        yield from bar.track(batches, total=len(batches), description=name)

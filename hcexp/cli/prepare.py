@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     if len(store.sources) > 1:
         print_shares(store)
     print(f"{run.data.sequences:,} sequences of {run.data.sequence_length} tokens an epoch")
-    print(f"validation suite {run.suite.name}: {', '.join(run.suite.names)}")
+    print(f"validation suite {run.suite.name}: {', '.join(run.suite.parts)}")
     return 0
 
 

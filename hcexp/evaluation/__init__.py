@@ -1,13 +1,14 @@
-"""What a model is measured on: named validation sets, and downstream tasks.
+"""What a model is measured on: validation sets, downstream tasks, tasks of lm-evaluation-harness.
 
-A `Suite` and a `Downstream` give loaders and metric names, a `SetLoss` and a `TaskScore` count; whoever owns the model
-runs it over the batches.
+A `Benchmark` gives batches and names its metrics, a `Meter` asks the model and counts: in training and afterwards.
 """
 
+from hcexp.evaluation.benchmark import Benchmark
 from hcexp.evaluation.downstream.downstream import Downstream
 from hcexp.evaluation.downstream.task_score import TaskScore
+from hcexp.evaluation.meter import Meter
 from hcexp.evaluation.perplexity.set_loss import SetLoss
-from hcexp.evaluation.perplexity.suite import SUITES, Suite
+from hcexp.evaluation.perplexity.suite import SUITES, PerplexitySuite
 from hcexp.evaluation.perplexity.text_set import TextSet
 from hcexp.evaluation.perplexity.token_files import TokenFiles
 from hcexp.evaluation.perplexity.token_suite import TokenSuite
@@ -17,9 +18,11 @@ from hcexp.evaluation.perplexity.windows import Windows
 
 __all__ = [
     "SUITES",
+    "Benchmark",
     "Downstream",
+    "Meter",
+    "PerplexitySuite",
     "SetLoss",
-    "Suite",
     "TaskScore",
     "TextSet",
     "TokenFiles",

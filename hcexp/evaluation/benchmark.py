@@ -1,31 +1,100 @@
-"""What a trained model can be measured on, part by part."""
+"""What a model is measured on, part by part."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import nn
 
-from hcexp.evaluation.scoring import Watch
+from hcexp.evaluation.meter import Meter
+
+# Goes through the batches of a part, as a progress bar does; `iter` shows nothing.
+Watch = Callable[[Iterable], Iterable]
 
 
-class Benchmark(Protocol):
-    """A suite of validation sets, the downstream tasks, or a task of lm-evaluation-harness, prepared.
+class Benchmark(ABC):
+    """Named parts, each with batches and a meter that counts them: validation sets, tasks, sets of images.
+
+    Training and whoever measures a checkpoint take the same way: every batch of a part's loader goes to its meter,
+    and `metrics` names what the meters found.
 
     Attributes:
-        name: with which its metrics begin.
-        parts: its sets or tasks.
+        name: begins the names of its metrics.
+        parts: names of what is scored one after the other: sets or tasks.
+        every: optimiser steps between two evaluations while a Trainer trains; None for one at the end. The Trainer
+            asks the first of a run's benchmarks and evaluates all of them.
+        headline: full name of the one metric that stands for all, the lower the better; None where there is none.
     """
 
     name: str
+    parts: Sequence[str]
+    every: int | None = None
+    headline: str | None = None
 
     @property
-    def parts(self) -> Sequence[str]: ...
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Of the parts, of their content and of how much of it is read, in hex."""
 
+    @abstractmethod
     def fingerprint_of(self, part: str) -> str:
-        """Of the content of a set or task, and of how much of it is read, in hex."""
+        """Of the content of one part and of how much of it is read, in hex."""
 
-    def score(self, model: nn.Module, part: str, *, watch: Watch = iter) -> Mapping[str, float]:
-        """One set's or task's scores of a model that maps tokens (batch, seq) to logits (batch, seq, vocabulary)."""
+    @abstractmethod
+    def prepare(self, data: Any, cache: Any) -> None:
+        """Get everything ready that loaders and meters need; call it before them.
 
+        Args:
+            data: the run's data module. A benchmark of language asks it for `tokenizer`, `sequence_length`, `verify`.
+            cache: folder of what is downloaded or tokenised.
+
+        Raises ValueError for a part that cannot be read, or does not fit the data module.
+        """
+
+    @abstractmethod
+    def loader(self, part: str, rank: int = 0, world_size: int = 1) -> Iterable:
+        """The batches of process `rank`'s share of a part; as many in every process."""
+
+    @abstractmethod
+    def meter(self, part: str) -> Meter:
+        """A new meter of a part."""
+
+    @abstractmethod
     def metrics(self, scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Every metric by its full name, means among them, from the scores of each part."""
+        """Every metric by its full name, means among them, from the results of each part's meter."""
+
+    def loaders(self, rank: int = 0, world_size: int = 1) -> list[Iterable]:
+        """One loader a part, in the order of `parts`."""
+        return [self.loader(part, rank, world_size) for part in self.parts]
+
+    def meters(self) -> nn.ModuleList:
+        """A new meter a part, in the order of `parts`; a module, so that it moves to the model's device."""
+        return nn.ModuleList(self.meter(part) for part in self.parts)
+
+    def score(self, model: nn.Module, part: str, *, watch: Watch = iter) -> dict[str, float]:
+        """The results of one part for a model, in one process and on its device; the model's modules keep their modes.
+
+        `watch` goes through the loader's batches.
+        """
+        meter = self.meter(part)
+        with _scoring(model) as device:
+            meter.to(device)
+            for batch in watch(self.loader(part)):
+                meter.update(model, move_data_to_device(batch, device))
+        return meter.results()
+
+
+@contextmanager
+def _scoring(model: nn.Module) -> Iterator[torch.device]:
+    """Without gradients, in evaluation mode, and afterwards in the modes of before; gives the model's device."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield next(model.parameters(), torch.empty(0)).device
+    finally:
+        for module in training:
+            module.training = True

@@ -1,7 +1,8 @@
 """The LightningModule of every task: it seeds, sets weights, asks the objective, and counts what is evaluated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import lightning.pytorch as L
 import torch
@@ -9,17 +10,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hcexp.data.loader import Batch
-from hcexp.evaluation import Downstream, Suite
-from hcexp.evaluation.downstream.buckets import TaskBatch
+from hcexp.evaluation import Benchmark
 from hcexp.model.init import key
 from hcexp.model.sharding import gathered
 from hcexp.objective import Objective
-from hcexp.objective.next_token import IGNORED, nats
 from hcexp.optim import Schedule
 
 
 class TrainingModule(L.LightningModule):
-    """Trains a model on an objective, and measures it on every set of a validation suite and every task.
+    """Trains a model on an objective, and measures it on every part of its benchmarks.
 
     Nothing is logged from the training step: callbacks read its outputs, so that a step costs no more than in a
     bare loop.
@@ -30,11 +29,14 @@ class TrainingModule(L.LightningModule):
         objective: gives the losses of the model on a batch.
         optimizer: makes the optimizer from the model.
         schedule: the learning rate's course.
-        suite: the named validation sets.
-        downstream: the downstream tasks; None for none. Their loaders come after the suite's.
+        benchmarks: what is evaluated, prepared; the validation loaders are those of their parts, in order.
         seed: of the initial weights.
         tokens_per_step: tokens an optimiser step over all devices, for tokens per second.
         compile: compile the model's blocks.
+
+    Attributes:
+        validation: every metric of the last validation.
+        headline: name of the metric among them that stands for all; None if there is none.
     """
 
     def __init__(
@@ -43,8 +45,7 @@ class TrainingModule(L.LightningModule):
         objective: Objective,
         optimizer: Callable[[nn.Module], Optimizer],
         schedule: Schedule,
-        suite: Suite,
-        downstream: Downstream | None = None,
+        benchmarks: Sequence[Benchmark],
         *,
         seed: int,
         tokens_per_step: int,
@@ -55,15 +56,14 @@ class TrainingModule(L.LightningModule):
         self.objective = objective
         self.optimizer = optimizer
         self.schedule = schedule
-        self.suite = suite
-        self.downstream = downstream or Downstream()
+        self.benchmarks = benchmarks
+        self.headline = next((one.headline for one in benchmarks if one.headline), None)
         self.seed = seed
         self.tokens_per_step = tokens_per_step
         self.compile_blocks = compile
-        self.losses = suite.losses()
-        self.scores = self.downstream.scores()
+        self.meters = nn.ModuleList(meter for one in benchmarks for meter in one.meters())
         self.grad_norm: Tensor | None = None  # of the last optimiser step, before clipping
-        self.validation: dict[str, float] = {}  # of the last validation
+        self.validation: dict[str, float] = {}
         self.validated_step: int | None = None
         self.configured = False
 
@@ -118,27 +118,19 @@ class TrainingModule(L.LightningModule):
         scheduler = self.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def validation_step(self, batch: Batch | TaskBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        if isinstance(batch, TaskBatch):
-            self._score(batch, dataloader_idx - len(self.losses))
-            return
-        inputs, targets = batch
-        self.losses[dataloader_idx].update(nats(self.model(inputs), targets, "sum"), (targets != IGNORED).sum())
-
-    def _score(self, batch: TaskBatch, task: int) -> None:
-        # Every batch has a shape of its own: compiled blocks would be compiled anew, and at last given up.
-        with torch.compiler.set_stance("force_eager") if self.compile_blocks else nullcontext():
-            logits = self.model(batch.inputs)
-        self.scores[task].update(batch, logits)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        meter = self.meters[dataloader_idx]
+        eager = self.compile_blocks and meter.varying_shapes
+        with torch.compiler.set_stance("force_eager") if eager else nullcontext():
+            meter.update(self.model, batch)
 
     def on_validation_epoch_end(self) -> None:
         self.validated_step = self.trainer.global_step
-        self.validation = {
-            **self.suite.results(self.losses),
-            **self.downstream.results(self.scores),
-            "train/tokens": self.validated_step * self.tokens_per_step,
-        }
-        for metric in (*self.losses, *self.scores):
-            metric.reset()
+        self.validation, meters = {}, iter(self.meters)
+        for one in self.benchmarks:
+            self.validation |= one.metrics({part: next(meters).results() for part in one.parts})
+        self.validation["train/tokens"] = self.validated_step * self.tokens_per_step
+        for meter in self.meters:
+            meter.reset()
         for logger in self.loggers:
             logger.log_metrics(self.validation, step=self.validated_step)

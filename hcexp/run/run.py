@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hcexp.data import TextData
-    from hcexp.evaluation import Downstream, Suite
+    from hcexp.evaluation import Downstream, PerplexitySuite
 
 RESULT = "result.json"
 CONFIG = "config.yaml"  # the resolved configuration
@@ -59,7 +59,7 @@ class Run:
         return instantiate(self.config.data)
 
     @cached_property
-    def suite(self) -> "Suite":
+    def suite(self) -> "PerplexitySuite":
         """The validation sets."""
         return instantiate(self.config.evaluation)
 
@@ -69,9 +69,9 @@ class Run:
         return instantiate(self.config.downstream)
 
     @property
-    def headline(self) -> str:
+    def headline(self) -> str | None:
         """Name of the metric that a run is judged by, the lower the better."""
-        return f"{self.suite.name}/mean/loss"
+        return self.suite.headline
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -120,17 +120,15 @@ class Run:
         Of several processes on a machine, one compares what is in the cache with its checksums.
         """
         self.data.verify = self.data.verify and _local_rank() == 0
-        self.downstream.prepare(self.data.tokenizer, self.data.sequence_length)
+        self.downstream.prepare(self.data, self.config.paths.cache)
         self.data.prepare_data()
         self.data.setup()
-        self.suite.prepare(
-            self.data.tokenizer, self.config.paths.cache, self.data.sequence_length, verify=self.data.verify
-        )
+        self.suite.prepare(self.data, self.config.paths.cache)
         self.data.validation = self.loaders
 
     def loaders(self, rank: int = 0, world_size: int = 1) -> list:
         """The loaders of the validation sets, then those of the tasks, of one process."""
-        return self.suite.dataloaders(rank, world_size) + self.downstream.dataloaders(rank, world_size)
+        return self.suite.loaders(rank, world_size) + self.downstream.loaders(rank, world_size)
 
     def train(self) -> dict[str, Any]:
         """Train to the end and return the result; a finished run is not repeated, a broken or pruned one goes on.

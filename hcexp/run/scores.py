@@ -3,15 +3,15 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hcexp.disk.atomic import write_json
 from hcexp.disk.checksum import checksum
-from hcexp.evaluation.benchmark import Benchmark
-from hcexp.evaluation.perplexity.suite import SUITES
-from hcexp.evaluation.scoring import Watch
+
+if TYPE_CHECKING:  # who reads scores needs no torch
+    from torch import nn
+
+    from hcexp.evaluation.benchmark import Benchmark, Watch
 
 FOLDER = "evaluations"
 
@@ -37,13 +37,13 @@ class Evaluation(NamedTuple):
 def conditions(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
     """Under what a benchmark is measured by a configuration: scores under different conditions are never mixed.
 
-    These are `documents` and, of a suite, `max_tokens`, how much of each set or task is read, None for all, and
-    `precision`.
+    These are `documents` and, of validation sets, `max_tokens`, how much of each set or task is read, None for all,
+    and `precision`.
     """
     section = config.get("downstream" if benchmark == "downstream" else "evaluation") or {}
     return {
         "documents": section.get("documents"),
-        "max_tokens": section.get("max_tokens") if benchmark in SUITES else None,
+        "max_tokens": None if benchmark.startswith("harness/") else section.get("max_tokens"),
         "precision": config["trainer"]["precision"],
     }
 
@@ -70,8 +70,8 @@ def final_metrics(run: Path, result: Mapping[str, Any]) -> dict[str, float]:
     return metrics
 
 
-class Kept:
-    """What was measured of one checkpoint: `evaluations/parts/<fingerprint>.json` in the run's folder for a set or
+class ScoreCache:
+    """The scores of one checkpoint: `evaluations/parts/<fingerprint>.json` in the run's folder for a set or
     task, and `evaluations/<benchmark>-<fingerprint>.json` for a benchmark as a whole, each written at once or not at
     all.
 
@@ -84,18 +84,20 @@ class Kept:
     def __init__(self, run: Path, step: int, model: str):
         self.folder, self.step, self.model = run / FOLDER, step, model
 
-    def has(self, benchmark: Benchmark, part: str) -> bool:
+    def has(self, benchmark: "Benchmark", part: str) -> bool:
         """Whether the part was measured before."""
         return self._part(benchmark, part).is_file()
 
-    def score(self, model: nn.Module, benchmark: Benchmark, part: str, *, watch: Watch = iter) -> dict[str, float]:
+    def score(
+        self, model: "nn.Module | None", benchmark: "Benchmark", part: str, *, watch: "Watch" = iter
+    ) -> dict[str, float]:
         """The scores of one part, measured unless they are kept."""
         path = self._part(benchmark, part)
         if not path.is_file():
             write_json(path, dict(benchmark.score(model, part, watch=watch)))
         return json.loads(path.read_text())
 
-    def whole(self, benchmark: Benchmark, under: dict[str, Any]) -> Evaluation:
+    def whole(self, benchmark: "Benchmark", under: dict[str, Any]) -> Evaluation:
         """The benchmark as a whole, all parts of which are kept."""
         path = self._whole(benchmark)
         if path.is_file():
@@ -103,16 +105,16 @@ class Kept:
         scored = {part: json.loads(self._part(benchmark, part).read_text()) for part in benchmark.parts}
         return Evaluation(benchmark.name, self.step, under, benchmark.metrics(scored))
 
-    def keep(self, benchmark: Benchmark, evaluation: Evaluation) -> None:
+    def keep(self, benchmark: "Benchmark", evaluation: Evaluation) -> None:
         """Write it down, as the newest."""
         write_json(self._whole(benchmark), evaluation._asdict())
 
-    def _part(self, benchmark: Benchmark, part: str) -> Path:
+    def _part(self, benchmark: "Benchmark", part: str) -> Path:
         return self.folder / "parts" / f"{self._fingerprint(benchmark, part)}.json"
 
-    def _whole(self, benchmark: Benchmark) -> Path:
+    def _whole(self, benchmark: "Benchmark") -> Path:
         parts = [self._fingerprint(benchmark, part) for part in benchmark.parts]
         return self.folder / f"{benchmark.name.replace('/', '-')}-{checksum(benchmark.name, parts)[:16]}.json"
 
-    def _fingerprint(self, benchmark: Benchmark, part: str) -> str:
+    def _fingerprint(self, benchmark: "Benchmark", part: str) -> str:
         return checksum(self.model, self.step, benchmark.name, part, benchmark.fingerprint_of(part))[:32]

@@ -87,7 +87,7 @@ def test_the_numbers_are_of_the_runs_weights_on_its_validation_set(trained, anal
     again.prepare()
     weights = torch.load(latest(run / "checkpoints"), weights_only=True)["state_dict"]
     again.model.load_state_dict({name.removeprefix("model."): w for name, w in weights.items()}, assign=True)
-    stream = torch.from_numpy(again.suite.dataloaders()[0].store.read(0, 70)).long()
+    stream = torch.from_numpy(again.suite.loaders()[0].store.read(0, 70)).long()
     # 70 tokens of the set predict 69: two windows of 32, and one of 5 without its padding.
     expected = connection_matrices(again.model, [stream[:64].view(2, 32), stream[64:69].view(1, 5)])
     found = read_connections(run / "analysis")

@@ -109,18 +109,18 @@ def test_a_mixture(build, mixed_folder):
 
 def test_the_shipped_sets(build):
     suite = build("evaluation")
-    assert (suite.name, len(suite.names), suite.batch_size, suite.every) == ("embedded", 4, 16, None)
+    assert (suite.name, len(suite.parts), suite.batch_size, suite.every) == ("embedded", 4, 16, None)
 
 
 def test_ones_own_sets(build, mixed_folder):
     suite = build("evaluation", "evaluation=local", f"evaluation.files=[{mixed_folder}/1.txt]", "evaluation.every=5")
-    assert (suite.name, suite.names, suite.every) == ("local", ["1"], 5)
+    assert (suite.name, suite.parts, suite.every) == ("local", ["1"], 5)
 
 
 def test_named_sets(build, mixed_folder):
     sets = f"evaluation.sets={{a: {mixed_folder}/1.txt, b: {{files: {mixed_folder}/2.jsonl, column: id}}}}"
     suite = build("evaluation", "evaluation.suite=v2", sets)
-    assert suite.names == ["a", "b"] and suite.sets["b"].column == "id"
+    assert suite.parts == ["a", "b"] and suite.sets["b"].column == "id"
 
 
 @pytest.mark.parametrize(

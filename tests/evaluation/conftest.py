@@ -6,12 +6,19 @@ import pytest
 
 from hcexp.data import TextTokenizer, TokenStore
 from hcexp.data.text.tokens.shards import ShardWriter
+from hcexp.run.evaluate import ModelData
 from tests.evaluation.serving import Server
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> TextTokenizer:
     return TextTokenizer()
+
+
+@pytest.fixture(scope="session")
+def data(tokenizer) -> Callable[..., ModelData]:
+    """Makes what a benchmark of language asks of a data module."""
+    return lambda length=16, tokenizer=tokenizer: ModelData(tokenizer, length, True)
 
 
 @pytest.fixture(scope="session")

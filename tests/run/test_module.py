@@ -12,10 +12,10 @@ from hcexp.run.module import TrainingModule
 from tests.objective.test_next_token import INPUTS, TARGETS, Table, by_hand
 
 
-class OneSet:
-    every = None
+class TwoSets:
+    headline = None
 
-    def losses(self):
+    def meters(self):
         return nn.ModuleList([SetLoss(100), SetLoss(200)])
 
 
@@ -24,7 +24,7 @@ def make():
     def make(seed=0, lr=0.1, **knobs):
         optimizer = lambda model: torch.optim.SGD(model.parameters(), lr=lr)  # noqa: E731
         module = TrainingModule(
-            Table(), NextToken(), optimizer, Schedule(10), OneSet(), seed=seed, tokens_per_step=6, **knobs
+            Table(), NextToken(), optimizer, Schedule(10), [TwoSets()], seed=seed, tokens_per_step=6, **knobs
         )
         module.configure_model()
         return module
@@ -39,7 +39,7 @@ def test_validation_weighs_tokens_and_leaves_padding_out(make):
     module.validation_step((INPUTS, full), 0, 0)
     module.validation_step((INPUTS, padded), 1, 0)
     module.validation_step((INPUTS, padded), 0, 1)
-    first, second = (loss.results() for loss in module.losses)
+    first, second = (loss.results() for loss in module.meters)
     nats = by_hand(weight, INPUTS, full) + by_hand(weight, INPUTS, padded)
     assert len(nats) == 7
     assert first["loss"] == pytest.approx(sum(nats) / 7)

@@ -66,7 +66,7 @@ def test_metrics_have_the_agreed_names_and_bits_per_byte_follow_from_nats(make_r
     train = "tokens loss loss_ema99 grad_norm spikes spike_score grad_norm_spikes grad_norm_spike_score lr".split()
     perf = [f"perf/{name}" for name in ("tokens_per_second", "peak_memory_bytes", "train_seconds")]
     assert set(metrics) == {*sets, *(f"train/{name}" for name in train), *perf}
-    (store,) = run.suite._stores
+    (store,) = run.suite._stores.values()
     nats = metrics["local/held/loss"] * (store.tokens - 1)
     assert metrics["local/held/bits_per_byte"] == pytest.approx(
         nats / torch.log(torch.tensor(2.0)).item() / store.bytes

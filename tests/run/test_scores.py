@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from hcexp.run.scores import Evaluation, Kept, conditions, evaluations
+from hcexp.run.scores import Evaluation, ScoreCache, conditions, evaluations
 
 
 class Counting:
@@ -32,7 +32,7 @@ UNDER = {"documents": None, "max_tokens": None, "precision": "32-true"}
 def test_a_part_is_measured_once(tmp_path):
     benchmark = Counting()
     for _ in range(2):
-        kept = Kept(tmp_path, 6, "weights")
+        kept = ScoreCache(tmp_path, 6, "weights")
         assert [kept.score(None, benchmark, part)["loss"] for part in "ab"] == [1, 2]
     assert benchmark.measured == ["a", "b"]
     assert all(kept.has(benchmark, part) for part in "ab")
@@ -43,8 +43,8 @@ def test_a_part_is_measured_once(tmp_path):
     ("step", "model", "content"), [(7, "weights", "x"), (6, "others", "x"), (6, "weights", "y")], ids=str
 )
 def test_other_weights_or_another_content_are_measured_anew(tmp_path, step, model, content):
-    Kept(tmp_path, 6, "weights").score(None, Counting(), "a")
-    kept, benchmark = Kept(tmp_path, step, model), Counting(content)
+    ScoreCache(tmp_path, 6, "weights").score(None, Counting(), "a")
+    kept, benchmark = ScoreCache(tmp_path, step, model), Counting(content)
     assert not kept.has(benchmark, "a")
     kept.score(None, benchmark, "a")
     assert benchmark.measured == ["a"]
@@ -58,7 +58,7 @@ def test_a_measurement_that_breaks_off_leaves_nothing(tmp_path):
         def score(self, model, part, *, watch=iter):
             raise RuntimeError("out of memory")
 
-    kept = Kept(tmp_path, 6, "weights")
+    kept = ScoreCache(tmp_path, 6, "weights")
     with pytest.raises(RuntimeError):
         kept.score(None, Broken(), "a")
     assert not kept.has(Broken(), "a") and not list(tmp_path.rglob("*.*"))
@@ -67,7 +67,7 @@ def test_a_measurement_that_breaks_off_leaves_nothing(tmp_path):
 def test_whole_benchmarks_come_in_the_order_in_which_they_were_measured(tmp_path):
     written = []
     for step, content in ((6, "x"), (4, "y"), (5, "z")):
-        kept, benchmark = Kept(tmp_path, step, "weights"), Counting(content)
+        kept, benchmark = ScoreCache(tmp_path, step, "weights"), Counting(content)
         for part in "ab":
             kept.score(None, benchmark, part)
         whole = kept.whole(benchmark, UNDER)

@@ -1,6 +1,6 @@
 import pytest
 
-from hcexp.run.scores import Kept, conditions
+from hcexp.run.scores import ScoreCache, conditions
 from hcexp.study import outcome
 
 ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}
@@ -79,7 +79,7 @@ def measured(points):
     def add(metrics, step=6, **changed):
         name = next(iter(metrics)).partition("/")[0]
         benchmark = Benchmark(name, metrics)
-        kept = Kept(point.run.directory, step, str(changed))
+        kept = ScoreCache(point.run.directory, step, str(changed))
         kept.score(None, benchmark, "all")
         under = {**conditions(result["config"], name), **changed}
         kept.keep(benchmark, kept.whole(benchmark, under))

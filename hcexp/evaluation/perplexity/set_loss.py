@@ -1,20 +1,23 @@
-"""The loss of one validation set, every token weighing the same, over any number of batches and processes."""
+"""The loss of one validation set, every token weighing the same."""
 
 import math
 
 import torch
-from torch import Tensor
-from torchmetrics import Metric
+from torch import Tensor, nn
+
+from hcexp.evaluation.meter import Meter
+from hcexp.objective.next_token import IGNORED, nats
 
 
-class SetLoss(Metric):
+class SetLoss(Meter):
     """Sums nats and tokens; their quotient is the loss.
 
     Args:
         text_bytes: UTF-8 bytes of the set's text; None if unknown, and then there are no bits per byte.
+
+    Raises ValueError for less than a byte.
     """
 
-    full_state_update = False
     higher_is_better = False
 
     nats: Tensor
@@ -29,21 +32,17 @@ class SetLoss(Metric):
         self.add_state("nats", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("tokens", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, nats: Tensor, tokens: Tensor | int) -> None:
-        """Count a batch: the sum of its losses in nats, and how many tokens these are of."""
+    def update(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
+        """Count `(inputs, targets)`, each (batch, seq), by the model's logits, (batch, seq, vocabulary)."""
+        inputs, targets = batch
         # Lightning's half precisions convert the module's states too; the sum must stay a wide one.
-        self.nats = self.nats.double() + nats
-        self.tokens += tokens
+        self.nats = self.nats.double() + nats(model(inputs), targets, "sum")
+        self.tokens += (targets != IGNORED).sum()
 
-    def compute(self) -> Tensor:
-        """Nats a token, NaN before the first."""
-        return self.nats / self.tokens
-
-    def results(self) -> dict[str, float]:
-        """`loss` in nats a token, `perplexity` = exp(loss), and `bits_per_byte` of the set's text."""
-        loss = self.compute().item()
-        results = {"loss": loss, "perplexity": math.exp(loss) if loss < 700 else math.inf}
+    def compute(self) -> dict[str, float]:
+        """`loss` in nats a token, NaN before the first, `perplexity` = exp(loss), and `bits_per_byte` of the text."""
+        loss = (self.nats / self.tokens).item()
+        results = {"loss": loss, "perplexity": math.inf if loss >= 700 else math.exp(loss)}
         if self.text_bytes is not None:
-            with self.sync_context(dist_sync_fn=self.dist_sync_fn):  # compute() leaves this process's own sum
-                results["bits_per_byte"] = self.nats.item() / math.log(2) / self.text_bytes
+            results["bits_per_byte"] = self.nats.item() / math.log(2) / self.text_bytes
         return results

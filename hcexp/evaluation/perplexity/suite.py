@@ -4,18 +4,16 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch.nn.functional import cross_entropy
-
-from hcexp.data import TextTokenizer, TokenStore, corpus, find_files
+from hcexp.data import TokenStore, corpus, find_files
 from hcexp.data.text.files import COMPRESSIONS
 from hcexp.disk.checksum import checksum
+from hcexp.evaluation.benchmark import Benchmark
 from hcexp.evaluation.perplexity.set_loss import SetLoss
 from hcexp.evaluation.perplexity.text_set import TextSet
 from hcexp.evaluation.perplexity.validation_set import ValidationSet
-from hcexp.evaluation.perplexity.windows import IGNORED, Windows
-from hcexp.evaluation.scoring import Watch, scoring
+from hcexp.evaluation.perplexity.windows import Windows
 
 SUITES = ("v2", "v3", "embedded", "local")
 SHIPPED = "shipped"
@@ -23,8 +21,8 @@ SHIPPED = "shipped"
 Files = str | os.PathLike | Iterable[str | os.PathLike]
 
 
-class Suite:
-    """Named validation sets.
+class PerplexitySuite(Benchmark):
+    """Named validation sets of text.
 
     Metrics are called `<suite>/<set>/loss`, `…/perplexity`, `…/bits_per_byte`, and `<suite>/mean/…` for the
     arithmetic mean over the sets (of perplexities too: it is not the exponential of the mean loss).
@@ -38,7 +36,7 @@ class Suite:
         documents: documents a set, from its beginning, for a quick look; None for all.
         max_tokens: tokens a set, from its beginning; None for all.
         batch_size: windows a batch and process.
-        every: optimiser steps between evaluations during training; None for one at the end. Only kept here.
+        every: optimiser steps between evaluations during training; None for one at the end.
 
     Raises:
         ValueError: an argument is out of range, or two sets have one name.
@@ -74,14 +72,8 @@ class Suite:
         if sets == SHIPPED:
             files, sets = corpus.VALIDATION, None
         self.sets: dict[str, ValidationSet] = _file_sets(files, column) if sets is None else _named_sets(sets, column)
-        self._stores: list[TokenStore] = []
-
-    @property
-    def names(self) -> list[str]:
-        """The sets' names, in the order of `dataloaders` and `losses`."""
-        return list(self.sets)
-
-    parts = names
+        self.parts, self.headline = list(self.sets), f"{suite}/mean/loss"
+        self._stores: dict[str, TokenStore] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -89,83 +81,44 @@ class Suite:
         contents = [(name, source.checksum) for name, source in self.sets.items()]
         return checksum(self.name, contents, self.documents, self.max_tokens)
 
-    def fingerprint_of(self, name: str) -> str:
+    def fingerprint_of(self, part: str) -> str:
         """Of the content of one set, and of how much of it is evaluated."""
-        return checksum(self.sets[name].checksum, self.documents, self.max_tokens)
+        return checksum(self.sets[part].checksum, self.documents, self.max_tokens)
 
-    def prepare(
-        self,
-        tokenizer: TextTokenizer,
-        cache: str | os.PathLike,
-        sequence_length: int,
-        batch_size: int | None = None,
-        verify: bool = True,
-    ) -> None:
-        """Tokenise the sets unless the cache has them, and open them; call it before the other methods.
+    def prepare(self, data: Any, cache: str | os.PathLike) -> None:
+        """Tokenise the sets unless the cache has them, and open them.
 
         Args:
-            tokenizer: the model's.
+            data: has the model's `tokenizer`, `sequence_length`, the tokens a window, each of which starts without
+                context, and `verify`, whether the stores are compared with their checksums.
             cache: folder of the token stores.
-            sequence_length: tokens a window; each window starts without context.
-            batch_size: windows a batch, in place of the suite's own.
-            verify: compare the stores with their checksums.
 
         Raises:
             ValueError: a set has no text, or cannot be read.
         """
-        self.sequence_length, self.batch_size = sequence_length, batch_size or self.batch_size
-        self._stores = [
-            one.open(tokenizer, cache, documents=self.documents, max_tokens=self.max_tokens, verify=verify)
-            for one in self.sets.values()
-        ]
+        self.sequence_length = data.sequence_length
+        limits = {"documents": self.documents, "max_tokens": self.max_tokens, "verify": data.verify}
+        self._stores = {name: one.open(data.tokenizer, cache, **limits) for name, one in self.sets.items()}
 
-    def dataloaders(self, rank: int = 0, world_size: int = 1) -> list[Windows]:
-        """One loader a set, of process `rank`'s share; see `Windows` for the batches.
+    def loader(self, part: str, rank: int = 0, world_size: int = 1) -> Windows:
+        return Windows(self._store(part), self.sequence_length, self.batch_size, rank, world_size)
 
-        Raises:
-            RuntimeError: `prepare` has not been called.
-        """
-        return [Windows(store, self.sequence_length, self.batch_size, rank, world_size) for store in self._prepared()]
-
-    def score(self, model: torch.nn.Module, name: str, *, watch: Watch = iter) -> dict[str, float]:
-        """One set's `loss`, `perplexity` and `bits_per_byte` of a model that maps tokens (batch, seq) to logits
-        (batch, seq, vocabulary), in one process; the model's modules keep their modes.
-        """
-        store = dict(zip(self.names, self._prepared(), strict=True))[name]
-        loss = SetLoss(store.bytes)
-        with scoring(model) as device:
-            loss.to(device)
-            for inputs, targets in watch(Windows(store, self.sequence_length, self.batch_size)):
-                inputs, targets = inputs.to(device), targets.to(device)
-                logits = model(inputs)
-                # A softmax over thousands of bfloat16 values loses what is compared here.
-                wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-                nats = cross_entropy(wide, targets.flatten(), ignore_index=IGNORED, reduction="sum")
-                loss.update(nats, (targets != IGNORED).sum())
-        return loss.results()
-
-    def losses(self) -> torch.nn.ModuleList:
-        """A new `SetLoss` for each set; a `ModuleList`, so that it moves to the model's device."""
-        return torch.nn.ModuleList(SetLoss(store.bytes) for store in self._prepared())
-
-    def results(self, losses: Iterable[SetLoss]) -> dict[str, float]:
-        """Every metric of the suite by its full name, from the sets' losses in the order of `names`."""
-        return self.metrics(dict(zip(self.names, (loss.results() for loss in losses), strict=True)))
+    def meter(self, part: str) -> SetLoss:
+        return SetLoss(self._store(part).bytes)
 
     def metrics(self, scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Every metric of the suite by its full name, from what `score` gave for each set."""
-        by_set = {name: scored[name] for name in self.names}
-        metrics = {f"{self.name}/{name}/{key}": row[key] for name, row in by_set.items() for key in row}
+        """Every metric by its full name, from the results of each set; a mean only of what all sets have."""
+        rows = [scored[name] for name in self.sets]
+        metrics = {f"{self.name}/{name}/{key}": value for name in self.sets for key, value in scored[name].items()}
         for key in ("loss", "perplexity", "bits_per_byte"):
-            values = [row[key] for row in by_set.values() if key in row]
-            if len(values) == len(by_set):
-                metrics[f"{self.name}/mean/{key}"] = sum(values) / len(values)
+            if all(key in row for row in rows):
+                metrics[f"{self.name}/mean/{key}"] = sum(row[key] for row in rows) / len(rows)
         return metrics
 
-    def _prepared(self) -> list[TokenStore]:
+    def _store(self, part: str) -> TokenStore:
         if not self._stores:
             raise RuntimeError(f"the suite {self.name} is not prepared: call prepare(…) first")
-        return self._stores
+        return self._stores[part]
 
 
 def _file_sets(files: Files, column: str) -> dict[str, TextSet]:

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from hcexp.data import TextTokenizer
-from hcexp.evaluation.perplexity.suite import Suite
+from hcexp.evaluation.perplexity.suite import PerplexitySuite
 from hcexp.evaluation.perplexity.token_files import TokenFiles
 from hcexp.evaluation.perplexity.vocabulary import Vocabulary
 
 
-class TokenSuite(Suite):
+class TokenSuite(PerplexitySuite):
     """Named validation sets that are published as tokens of one tokenizer; see `TokenFiles` for their format.
 
     Args:
@@ -18,7 +18,7 @@ class TokenSuite(Suite):
         source: where the files are: a folder, or an address that starts with https:// or http://.
         vocabulary: what the ids mean.
         eos_ids: the ids that may end a document.
-        documents, max_tokens, batch_size, every: see `Suite`.
+        documents, max_tokens, batch_size, every: see `PerplexitySuite`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -41,12 +41,12 @@ class TokenSuite(Suite):
         super().__init__(suite, files, documents=documents, max_tokens=max_tokens, batch_size=batch_size, every=every)
         self.vocabulary = vocabulary
 
-    def prepare(self, tokenizer: TextTokenizer, *arguments, **options) -> None:
-        """Download and open the sets; see `Suite.prepare`.
+    def prepare(self, data: Any, cache: str | os.PathLike) -> None:
+        """Download and open the sets; see `PerplexitySuite.prepare`.
 
         Raises:
             ValueError: the tokenizer's ids mean other text than the files'; a file is damaged.
             ConnectionError: a file cannot be downloaded.
         """
-        self.vocabulary.require(tokenizer, f"the suite {self.name}")
-        super().prepare(tokenizer, *arguments, **options)
+        self.vocabulary.require(data.tokenizer, f"the suite {self.name}")
+        super().prepare(data, cache)

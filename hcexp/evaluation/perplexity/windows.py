@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from hcexp.data import TokenStore
-
-IGNORED = -100  # the target that torch's cross entropy leaves out
+from hcexp.objective.next_token import IGNORED
 
 
 class Windows:

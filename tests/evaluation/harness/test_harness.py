@@ -1,6 +1,5 @@
 """Tasks of lm-evaluation-harness, read from files, scored on models whose probabilities are known."""
 
-import json
 import math
 
 import pytest
@@ -9,64 +8,7 @@ from torch import nn
 
 from hcexp.data import TextTokenizer
 from hcexp.evaluation.harness.harness import harness_scores
-
-EXAMPLES = [
-    {"question": "The stone lies in the", "answers": [" river", " old king", " light of the morning"], "right": 0},
-    {"question": "The king walks", "answers": [" under the old light", " stone"], "right": 1},
-    {"question": "In the morning", "answers": [" light", " river", " king", " stone"], "right": 2},
-]
-TASKS = {
-    "choices": """
-        output_type: multiple_choice
-        doc_to_text: "{{question}}"
-        doc_to_choice: "{{answers}}"
-        target_delimiter: ""
-        doc_to_target: right
-        metric_list: [{metric: acc}]
-    """,
-    "whole": """
-        output_type: loglikelihood_rolling
-        doc_to_text: ""
-        doc_to_target: "{{question}}{{answers[right]}}"
-        metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]
-    """,
-    "last": """
-        output_type: loglikelihood
-        doc_to_text: "{{question}}"
-        doc_to_target: "{{answers[right]}}"
-        metric_list: [{metric: perplexity}, {metric: acc}]
-    """,
-    "written": """
-        output_type: generate_until
-        doc_to_text: "{{question}}"
-        doc_to_target: "{{answers[right]}}"
-        generation_kwargs: {until: ["."], max_gen_toks: 8}
-        metric_list: [{metric: exact_match}]
-    """,
-    "drawn": """
-        output_type: generate_until
-        doc_to_text: "{{question}}"
-        doc_to_target: "{{answers[right]}}"
-        generation_kwargs: {until: ["."], do_sample: true, temperature: 0.7}
-        metric_list: [{metric: exact_match}]
-    """,
-}
-
-
-def text(example):
-    return example["question"] + example["answers"][example["right"]]
-
-
-@pytest.fixture
-def tasks(tmp_path):
-    """A folder with a YAML file for each task, and the examples."""
-    pytest.importorskip("lm_eval", reason="lm_eval is not installed: pip install 'hcexp[eval]'")
-    (tmp_path / "examples.jsonl").write_text("".join(json.dumps(example) + "\n" for example in EXAMPLES))
-    for name, lines in TASKS.items():
-        data = {"data_files": {"test": str(tmp_path / "examples.jsonl")}, "cache_dir": str(tmp_path / "cache")}
-        head = f"task: {name}\ndataset_path: json\ndataset_kwargs: {json.dumps(data)}\ntest_split: test\n"
-        (tmp_path / f"{name}.yaml").write_text(head + "\n".join(line.strip() for line in lines.splitlines()))
-    return tmp_path
+from tests.evaluation.harness.examples import EXAMPLES, Known, Uniform, text
 
 
 @pytest.fixture
@@ -75,35 +17,6 @@ def score(tasks, tokenizer):
         return harness_scores(model, tokenizer, names, sequence_length=sequence_length, folder=tasks, **options)
 
     return score
-
-
-class Known(nn.Module):
-    """Gives every next token of the texts that it knows all but all probability, after any beginning of them."""
-
-    def __init__(self, tokenizer: TextTokenizer, texts: list[str], vocabulary: int = 4224):
-        super().__init__()
-        self.anything = nn.Parameter(torch.zeros(()))
-        self.vocabulary, self.eos_id = vocabulary, tokenizer.eos_id
-        self.texts = [ids.tolist() + [tokenizer.eos_id] for ids in tokenizer.encode(texts)]
-
-    def forward(self, tokens):
-        logits = torch.zeros(*tokens.shape, self.vocabulary)
-        for row, read in enumerate(tokens.tolist()):
-            for end in range(1, len(read) + 1):
-                begun = read[1:end] if read[0] == self.eos_id else read[:end]
-                for known in self.texts:
-                    if known[: len(begun)] == begun and len(known) > len(begun):
-                        logits[row, end - 1, known[len(begun)]] = 50.0
-        return logits
-
-
-class Uniform(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.anything = nn.Parameter(torch.zeros(()))
-
-    def forward(self, tokens):
-        return torch.zeros(*tokens.shape, 4224)
 
 
 class Random(nn.Module):
@@ -119,7 +32,7 @@ class Random(nn.Module):
         return self.embedding[tokens].cumsum(1).sin() @ self.unembedding
 
 
-def test_who_knows_the_answers_has_them_all_right(score, tokenizer):
+def test_who_knows_the_answers_has_them_all_right_and_who_knows_others_none(score, tokenizer):
     found = score(Known(tokenizer, [text(example) for example in EXAMPLES]), "choices", "last", "written", "whole")
     assert found["harness/choices/acc"] == 1
     assert found["harness/last/acc"] == 1 and found["harness/last/perplexity"] == pytest.approx(1)
@@ -128,8 +41,6 @@ def test_who_knows_the_answers_has_them_all_right(score, tokenizer):
     size = sum(len(text(example).encode()) for example in EXAMPLES)
     assert found["harness/whole/bits_per_byte"] == pytest.approx((3 + 2) / size)
 
-
-def test_who_knows_other_answers_has_none(score, tokenizer):
     wrong = [{**example, "right": (example["right"] + 1) % len(example["answers"])} for example in EXAMPLES]
     found = score(Known(tokenizer, [text(example) for example in wrong]), "choices", "last", "written")
     assert found["harness/choices/acc"] == found["harness/last/acc"] == found["harness/written/exact_match"] == 0
@@ -145,7 +56,7 @@ def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(score, tokenizer):
     assert found["harness/last/perplexity"] == pytest.approx(math.exp(nats))
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 16])
+@pytest.mark.parametrize("batch_size", [2, 16])
 def test_scores_do_not_depend_on_the_batch_and_are_those_of_each_text_alone(score, tokenizer, batch_size):
     model = Random()
     found = score(model, "last", "whole", "choices", batch_size=batch_size)
@@ -190,15 +101,14 @@ def test_writing_ends_at_a_stop_string_or_the_limit(score, tokenizer):
     assert max(length for _, length in passes) == 5
 
 
-def test_a_long_text_is_read_in_windows_and_every_token_counted_once(score, tokenizer):
-    found = score(Uniform(), "whole", sequence_length=3)
-    assert found == pytest.approx(score(Uniform(), "whole"))
+def test_what_is_longer_than_the_model_reads(score, tokenizer):
+    """A text comes in windows, every token counted once; a continuation is not cut."""
+    whole, last = score(Uniform(), "whole", "last"), score(Uniform(), "whole", "last", sequence_length=3)
+    assert last == pytest.approx(whole)
+    alone = score(Uniform(), "last", sequence_length=1)
+    assert alone == pytest.approx({name: whole[name] for name in alone})
     found = score(Known(tokenizer, [text(example) for example in EXAMPLES]), "whole", sequence_length=3)
     assert found["harness/whole/bits_per_byte"] > 0.1  # windows after the first do not begin as a known text
-
-
-def test_a_continuation_longer_than_the_model_reads_is_not_cut(score):
-    assert score(Uniform(), "last", sequence_length=1) == pytest.approx(score(Uniform(), "last"))
 
 
 def test_one_token_answers_to_a_question_share_a_row(score, tokenizer):
@@ -259,28 +169,12 @@ def test_a_network_of_ours_and_its_folder_are_scored_alike(score, tmp_path, toke
     assert score(trained.network, *names) == pytest.approx(score(Logits(), *names), rel=1e-4)
 
 
-def test_a_task_may_be_a_file(score, tasks):
-    found = harness_scores(Uniform(), TextTokenizer(), [str(tasks / "choices.yaml")], sequence_length=64)
-    assert found == score(Uniform(), "choices")
-
-
-def test_random_tokens_are_refused(score):
+def test_what_cannot_be_asked_is_named(score):
     with pytest.raises(ValueError, match="this task draws random tokens"):
         score(Uniform(), "drawn")
-
-
-@pytest.mark.parametrize(
-    ("options", "line"),
-    [
-        ({"documents": 0}, "documents=0: allowed is at least 1"),
-        ({"shots": -1}, "shots=-1: allowed is at least 0"),
-        ({"batch_size": 0}, "batch_size=0: allowed is at least 1"),
-        ({"sequence_length": 0}, "sequence_length=0: allowed is at least 1"),
-    ],
-)
-def test_numbers_out_of_range_are_named(score, options, line):
-    with pytest.raises(ValueError, match=line):
-        score(Uniform(), "last", **options)
+    for name, least in {"documents": 1, "shots": 0, "batch_size": 1, "sequence_length": 1}.items():
+        with pytest.raises(ValueError, match=f"^{name}={least - 1}: allowed is at least {least}"):
+            score(Uniform(), "last", **{name: least - 1})
 
 
 @pytest.mark.slow  # reads the whole list of the harness

@@ -4,15 +4,15 @@ import math
 import pytest
 import torch
 
-from hcexp.data import corpus
-from hcexp.evaluation import Suite
+from hcexp.data import TextSource, corpus
+from hcexp.evaluation import PerplexitySuite
 from hcexp.evaluation.perplexity.windows import IGNORED
+from tests.evaluation.models import Bigram
 
 
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "sets"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
     (folder / "short.txt").write_text("a few words")
     (folder / "long words.jsonl").write_text('{"text": "many more — words 🙂", "body": "x"}\n' * 50)
     with gzip.open(folder / "c4.en.jsonl.gz", "wt") as file:
@@ -20,163 +20,112 @@ def folder(tmp_path):
     return folder
 
 
-def uniform(suite: Suite, world_size: int = 1, vocabulary_size: int = 4096) -> dict[str, float]:
-    """The results of a model that gives every token the same probability."""
-    losses = suite.losses()
-    for rank in range(world_size):
-        for loader, loss in zip(suite.dataloaders(rank, world_size), losses, strict=True):
-            for _, targets in loader:
-                tokens = (targets != IGNORED).sum()
-                loss.update(tokens * math.log(vocabulary_size), tokens)
-    return suite.results(losses)
+@pytest.fixture(scope="module")
+def make(folder, data, tmp_path_factory):
+    """Makes a suite of the folder that is ready to be scored."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(length=16, **knobs):
+        suite = PerplexitySuite("local", files=folder, **knobs)
+        suite.prepare(data(length), cache)
+        return suite
+
+    return make
 
 
-def test_every_file_is_a_set_named_by_its_stem(folder):
-    suite = Suite("local", files=folder)
-    assert suite.name == "local"
-    assert suite.names == ["c4.en", "long words", "short"]
+def counted(suite):
+    """The targets of each set."""
+    return [sum(int((targets != IGNORED).sum()) for _, targets in loader) for loader in suite.loaders()]
 
 
 @pytest.mark.parametrize("world_size", [1, 3])
-def test_the_metrics_of_a_uniform_model(folder, tokenizer, tmp_path, world_size):
-    suite = Suite("local", files=folder)
-    suite.prepare(tokenizer, tmp_path / "cache", sequence_length=16)
-    results = uniform(suite, world_size)
-    keys = [f"local/{name}/{key}" for name in suite.names + ["mean"]
-            for key in ("loss", "perplexity", "bits_per_byte")]  # fmt: skip
-    assert list(results) == keys
-    for name in suite.names + ["mean"]:
+def test_the_metrics_of_a_uniform_model(make, tokenizer, world_size):
+    suite = make()
+    assert (suite.name, suite.headline) == ("local", "local/mean/loss")
+    assert suite.parts == ["c4.en", "long words", "short"]  # every file is a set named by its stem
+    meters = suite.meters()
+    for rank in range(world_size):
+        for loader, meter in zip(suite.loaders(rank, world_size), meters, strict=True):
+            for batch in loader:
+                meter.update(lambda tokens: torch.zeros(*tokens.shape, 4096), batch)
+    results = suite.metrics({part: meter.results() for part, meter in zip(suite.parts, meters, strict=True)})
+    assert list(results) == [
+        f"local/{name}/{key}" for name in (*suite.parts, "mean") for key in ("loss", "perplexity", "bits_per_byte")
+    ]
+    for name in (*suite.parts, "mean"):
         assert results[f"local/{name}/loss"] == pytest.approx(math.log(4096))
-        assert results[f"local/{name}/perplexity"] == pytest.approx(4096)
+        assert results[f"local/{name}/perplexity"] == pytest.approx(4096, rel=1e-5)
     documents = ["many more — words 🙂"] * 50
     tokens = sum(len(ids) + 1 for ids in tokenizer.encode(documents))  # one EOS a document
     bits = 12 * tokens / sum(len(document.encode()) for document in documents)
     assert results["local/long words/bits_per_byte"] == pytest.approx(bits)
 
 
-class Bigram(torch.nn.Module):
-    """Logits of a token are its row; in training mode they are worthless."""
-
-    def __init__(self):
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.rows = torch.nn.Embedding.from_pretrained(torch.randn(4096, 4096, generator=generator))
-        self.dropout = torch.nn.Dropout(1.0)
-
-    def forward(self, tokens):
-        assert not torch.is_grad_enabled()
-        return self.dropout(self.rows(tokens))
-
-
-def test_a_set_alone_scores_as_in_the_suite(folder, tokenizer, tmp_path):
-    suite, model = Suite("local", files=folder, batch_size=3), Bigram()
-    suite.prepare(tokenizer, tmp_path / "cache", sequence_length=16)
-    losses = suite.losses()
-    for loader, loss in zip(suite.dataloaders(), losses, strict=True):
-        for inputs, targets in loader:
-            nats = torch.nn.functional.cross_entropy(model.rows(inputs).mT, targets, reduction="none")
-            loss.update(nats[targets != IGNORED].sum(), (targets != IGNORED).sum())
-    watched = []
-    scored = {
-        part: suite.score(model, part, watch=lambda loader: watched.append(loader) or loader) for part in suite.parts
-    }
-    assert suite.metrics(scored) == pytest.approx(suite.results(losses), rel=1e-5)
-    assert [len(loader) for loader in watched] == [len(loader) for loader in suite.dataloaders()]
+def test_a_set_alone_scores_as_by_hand(make):
+    suite, model = make(batch_size=3), Bigram()
+    for part, loader in zip(suite.parts, suite.loaders(), strict=True):
+        nats = [
+            torch.nn.functional.cross_entropy(model.rows(inputs).mT, targets, reduction="none")[targets != IGNORED]
+            for inputs, targets in loader
+        ]
+        assert max(len(inputs) for inputs, _ in loader) <= 3
+        found = suite.score(model, part)
+        assert found["loss"] == pytest.approx(torch.cat(nats).mean().item(), rel=1e-5)
+        assert found["perplexity"] == pytest.approx(math.exp(found["loss"]))
     assert model.training and model.dropout.training
 
 
-def test_a_set_has_a_fingerprint_of_its_own(folder):
-    suites = [
-        Suite("local", files=folder),
-        Suite("local", files=folder, documents=5),
-        Suite("local", files=folder, max_tokens=5),
-    ]
-    assert len({suite.fingerprint_of(part) for suite in suites for part in suite.parts}) == 9
-    before = suites[0].fingerprint_of("c4.en")
-    (folder / "short.txt").write_text("other words")
-    changed = Suite("local", files=folder)
-    assert changed.fingerprint_of("c4.en") == before
-    assert changed.fingerprint_of("short") != suites[0].fingerprint_of("short")
+def test_the_mean_is_arithmetic_of_perplexities_too_and_of_what_all_sets_have(folder):
+    suite = PerplexitySuite("v3", sets={"a": folder / "short.txt", "b": folder / "short.txt"})
+    scored = {"a": {"loss": 1.0, "perplexity": math.e, "bits_per_byte": 2.0}, "b": {"loss": 3.0, "perplexity": 20.0}}
+    results = suite.metrics(scored)
+    assert results["v3/mean/loss"] == 2
+    assert results["v3/mean/perplexity"] == pytest.approx((math.e + 20) / 2)
+    assert "v3/a/bits_per_byte" in results and "v3/mean/bits_per_byte" not in results
 
 
-def test_the_mean_is_arithmetic_of_perplexities_too(folder, tokenizer, tmp_path):
-    suite = Suite("v3", sets={"a": folder / "short.txt", "b": folder / "long words.jsonl"})
-    suite.prepare(tokenizer, tmp_path / "cache", sequence_length=16)
-    losses = suite.losses()
-    for loss, nats in zip(losses, (1.0, 3.0), strict=True):
-        loss.update(torch.tensor(nats), 1)
-    results = suite.results(losses)
-    assert results["v3/mean/loss"] == pytest.approx(2)
-    assert results["v3/mean/perplexity"] == pytest.approx((math.e + math.e**3) / 2)
-    bits = (results["v3/a/bits_per_byte"] + results["v3/b/bits_per_byte"]) / 2
-    assert results["v3/mean/bits_per_byte"] == pytest.approx(bits)
+def test_budgets_bound_each_set(make, tokenizer):
+    assert max(counted(make(4, max_tokens=9))) == counted(make(4, max_tokens=9))[1] == 8  # the first is not predicted
+    texts = [["compressed"], ["many more — words 🙂"] * 2, ["a few words"]]
+    assert counted(make(4, documents=2)) == [sum(len(ids) + 1 for ids in tokenizer.encode(of)) for of in texts]
 
 
-def test_a_budget_bounds_each_set(folder, tokenizer, tmp_path):
-    suite = Suite("local", files=folder, max_tokens=9)
-    suite.prepare(tokenizer, tmp_path / "cache", sequence_length=4)
-    counted = [sum(int((targets != IGNORED).sum()) for _, targets in loader) for loader in suite.dataloaders()]
-    assert max(counted) == 8  # of 9 tokens the first is not predicted
-    assert counted[1] == 8
-
-
-def test_a_look_at_the_first_documents_of_each_set(folder, tokenizer, tmp_path):
-    suite = Suite("local", files=folder, documents=2)
-    suite.prepare(tokenizer, tmp_path / "cache", sequence_length=4)
-    texts = {"short": ["a few words"], "long words": ["many more — words 🙂"] * 2, "c4.en": ["compressed"]}
-    for name, loader in zip(suite.names, suite.dataloaders(), strict=True):
-        tokens = sum(len(ids) + 1 for ids in tokenizer.encode(texts[name]))
-        assert sum(int((targets != IGNORED).sum()) for _, targets in loader) == tokens
-
-
-def test_the_shipped_sets(tokenizer, tmp_path):
-    suite = Suite("embedded", sets="shipped")
-    assert suite.names == ["drama", "factbook", "novel", "speeches"]
-    suite.prepare(tokenizer, tmp_path, sequence_length=256)
-    assert [loss.text_bytes for loss in suite.losses()] == [129_486, 119_192, 66_380, 116_041]
-
-
-def test_a_set_may_name_all_that_a_source_takes(folder):
-    sets = {"web": {"hub": "some/dataset", "split": "validation"}, "own": [folder / "long words.jsonl"],
-            "body": {"files": folder / "long words.jsonl", "column": "body"}}  # fmt: skip
-    suite = Suite("v2", sets=sets, column="text")
-    assert str(suite.sets["web"]) == "some/dataset/validation"
-    assert [suite.sets[name].column for name in sets] == ["text", "text", "body"]
-
-
-def test_the_batch_size_is_the_suites_unless_given(folder, tokenizer, tmp_path):
-    suite = Suite("local", files=folder / "long words.jsonl", batch_size=3, every=7)
-    for given, expected in ((None, 3), (5, 5)):
-        suite.prepare(tokenizer, tmp_path / "cache", 8, given)
-        assert len(next(iter(suite.dataloaders()[0]))[0]) == expected
-    assert suite.every == 7
-
-
-def test_the_fingerprint_knows_names_contents_and_budget(folder, tmp_path):
-    suites = [
-        Suite("local", files=folder),
-        Suite("local", files=folder, max_tokens=5),
-        Suite("local", files=folder, documents=5),
-        Suite("local", files=folder / "short.txt"),
-        Suite("local", sets={"other": folder / "short.txt"}),
-        Suite("embedded", sets="shipped"),
-    ]
-    assert len({suite.fingerprint for suite in suites}) == 6
-    same = Suite("local", files=folder, batch_size=2, every=3)
-    assert same.fingerprint == suites[0].fingerprint
-
-
-def test_no_held_out_document_is_in_the_training_set():
-    from hcexp.data import TextSource
-
+def test_the_shipped_sets(data, tmp_path):
+    suite = PerplexitySuite("embedded", sets="shipped")
+    assert suite.parts == ["drama", "factbook", "novel", "speeches"]
+    suite.prepare(data(256), tmp_path)
+    assert [meter.text_bytes for meter in suite.meters()] == [129_486, 119_192, 66_380, 116_041]
     trained = {text for batch in TextSource(corpus.TRAIN).documents() for text in batch}
     held_out = {text for batch in TextSource(corpus.VALIDATION).documents() for text in batch}
     assert len(held_out) == 20 and not trained & held_out
 
 
-def test_loaders_need_a_prepared_suite(folder):
-    with pytest.raises(RuntimeError, match="suite local is not prepared"):
-        Suite("local", files=folder).dataloaders()
+def test_a_set_may_name_all_that_a_source_takes(folder):
+    sets = {"web": {"hub": "some/dataset", "split": "validation"}, "own": [folder / "long words.jsonl"],
+            "body": {"files": folder / "long words.jsonl", "column": "body"}}  # fmt: skip
+    suite = PerplexitySuite("v2", sets=sets, column="text")
+    assert str(suite.sets["web"]) == "some/dataset/validation"
+    assert [suite.sets[name].column for name in sets] == ["text", "text", "body"]
+
+
+def test_fingerprints_know_names_contents_and_budget(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(f"words of {name}")
+    suites = [
+        PerplexitySuite("local", files=tmp_path),
+        PerplexitySuite("local", files=tmp_path, max_tokens=5),
+        PerplexitySuite("local", files=tmp_path, documents=5),
+        PerplexitySuite("local", files=tmp_path / "a.txt"),
+        PerplexitySuite("local", sets={"other": tmp_path / "a.txt"}),
+        PerplexitySuite("embedded", sets="shipped"),
+    ]
+    assert len({suite.fingerprint for suite in suites}) == 6
+    assert len({suite.fingerprint_of(part) for suite in suites[:3] for part in suite.parts}) == 6
+    assert PerplexitySuite("local", files=tmp_path, batch_size=2, every=3).fingerprint == suites[0].fingerprint
+    before = suites[0].fingerprint_of("b")
+    (tmp_path / "b.txt").write_text("other words")
+    changed = PerplexitySuite("local", files=tmp_path)
+    assert changed.fingerprint_of("a") == suites[0].fingerprint_of("a") and changed.fingerprint_of("b") != before
 
 
 @pytest.mark.parametrize(
@@ -196,15 +145,15 @@ def test_loaders_need_a_prepared_suite(folder):
 )
 def test_knobs_that_are_not_allowed(folder, knobs, message):
     with pytest.raises(ValueError, match=message):
-        Suite(**{"suite": "local", "files": folder, **knobs})
+        PerplexitySuite(**{"suite": "local", "files": folder, **knobs})
 
 
-def test_two_files_of_one_name(folder):
-    (folder / "short.jsonl").touch()
-    with pytest.raises(ValueError, match="are both named 'short'; rename one"):
-        Suite("local", files=folder)
-
-
-def test_missing_files(tmp_path):
+def test_files_that_make_no_suite(tmp_path, folder):
+    with pytest.raises(RuntimeError, match="suite local is not prepared"):
+        PerplexitySuite("local", files=folder).loaders()
     with pytest.raises(FileNotFoundError, match="none"):
-        Suite("local", files=tmp_path / "none")
+        PerplexitySuite("local", files=tmp_path / "none")
+    for name in ("short.txt", "short.jsonl"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="are both named 'short'; rename one"):
+        PerplexitySuite("local", files=tmp_path)

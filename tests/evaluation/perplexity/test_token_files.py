@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from hcexp.evaluation import TokenFiles
+from hcexp.evaluation import TextSet, TokenFiles
 
 TEXTS = ["One document.", "Another — with 🙂 and\n\nmore  of it.", "The third", "A last one of seven words only."]
 
@@ -34,55 +34,41 @@ def tokens(store):
     return store.read(0, store.tokens).tolist()
 
 
-def test_the_stream_is_eos_and_the_file_as_it_is(make, opened, tokenizer):
-    file, store = make(), opened()
-    assert tokens(store) == [tokenizer.eos_id, *np.fromfile(file, "<u2")]
-    assert (store.documents, store.bytes, store.eos_id) == (4, sum(len(t.encode()) for t in TEXTS), tokenizer.eos_id)
-
-
-def test_it_is_the_stream_of_the_same_text(make, opened, tokenizer, tmp_path):
+def test_the_stream_is_eos_and_the_file_as_it_is_and_that_of_the_same_text(make, opened, tokenizer, tmp_path):
     """So losses, perplexities and bits per byte are those of the text, whichever way it is given."""
-    from hcexp.evaluation import TextSet
-
-    make()
+    file = make()
     (tmp_path / "same.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     ours, theirs = opened(), TextSet(tmp_path / "same.jsonl").open(tokenizer, tmp_path / "cache")
     assert tokens(ours) == tokens(theirs)
-    assert (ours.documents, ours.bytes) == (theirs.documents, theirs.bytes)
+    assert (ours.documents, ours.bytes, ours.eos_id) == (theirs.documents, theirs.bytes, tokenizer.eos_id)
+    assert tokens(ours) == [tokenizer.eos_id, *np.fromfile(file, "<u2")]
+    assert (ours.documents, ours.bytes) == (4, sum(len(t.encode()) for t in TEXTS))
 
 
-def test_several_files_are_one_set(make, opened, tokenizer):
-    files = [make("set/a.npy", TEXTS[:2]), make("set/b.npy", TEXTS[2:])]
-    store = opened(["set/a.npy", "set/b.npy"])
-    assert tokens(store) == [tokenizer.eos_id, *np.concatenate([np.fromfile(file, "<u2") for file in files])]
-    assert (store.documents, store.bytes) == (4, sum(len(t.encode()) for t in TEXTS))
-
-
-@pytest.mark.parametrize("dtype", ["<u2", "<u4", ">u2"])
-def test_an_npy_file_with_a_header_says_its_own_type(make, opened, dtype):
-    expected = tokens(opened()) if make() else None
+def test_an_npy_file_with_a_header_says_its_own_type(make, opened):
     file = make()
-    np.save(file, np.fromfile(file, "<u2").astype(dtype))
-    assert tokens(opened()) == expected
+    expected, ids = tokens(opened()), np.fromfile(file, "<u2")
+    for dtype in ("<u2", "<u4", ">u2"):
+        np.save(file, ids.astype(dtype))
+        assert tokens(opened()) == expected
 
 
-@pytest.mark.parametrize("documents", [1, 2, 3, 4, 9])
-def test_the_first_documents(make, opened, tokenizer, documents):
+@pytest.mark.parametrize("documents", [1, 2, 3, 9, None])
+def test_the_first_documents_of_several_files(make, opened, tokenizer, documents):
     make("set/a.npy", TEXTS[:2])
     make("set/b.npy", TEXTS[2:])
     store = opened(["set/a.npy", "set/b.npy"], documents=documents)
     assert tokenizer.decode(store.read(0, store.tokens)) == tokenizer.eos.join(["", *TEXTS[:documents], ""])
-    assert (store.documents, store.bytes) == (min(documents, 4), sum(len(t.encode()) for t in TEXTS[:documents]))
+    assert (store.documents, store.bytes) == (min(documents or 4, 4), sum(len(t.encode()) for t in TEXTS[:documents]))
 
 
-@pytest.mark.parametrize("max_tokens", [2, 5, 6, 30])
-def test_the_first_tokens(make, opened, tokenizer, max_tokens):
-    file = make()
-    store = opened(max_tokens=max_tokens)
-    expected = [tokenizer.eos_id, *np.fromfile(file, "<u2")][:max_tokens]
-    assert tokens(store) == expected
-    text = tokenizer.decode([i for i in expected if i != tokenizer.eos_id])
-    assert store.bytes == len(text.encode())
+def test_the_first_tokens(make, opened, tokenizer):
+    ids = [tokenizer.eos_id, *np.fromfile(make(), "<u2")]
+    for max_tokens in (2, 5, 6, 30):
+        store = opened(max_tokens=max_tokens)
+        assert tokens(store) == ids[:max_tokens]
+        text = tokenizer.decode([i for i in ids[:max_tokens] if i != tokenizer.eos_id])
+        assert store.bytes == len(text.encode())
 
 
 def test_the_end_of_a_document_may_have_another_id(make, opened, tokenizer):
@@ -108,43 +94,34 @@ def test_an_id_that_the_tokenizer_has_not(make, opened, tmp_path):
     assert not list((tmp_path / "cache").glob("*/")), "what is unfinished is removed"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_a_file_that_is_no_token_file(make, opened):
+    file = make()
+    for content, message in (
         (b"", "has 0 bytes: a file of uint16 ids has an even number"),
         (b"abc", "has 3 bytes"),
         (b"\x00\x00" * 9, "no text, 9 documents"),
         (b"\x93NUMPY broken", "is a damaged .npy file"),
-    ],
-)
-def test_a_file_that_is_no_token_file(make, opened, content, message):
-    make().write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        opened()
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            opened()
+    for array in (np.zeros(4), np.zeros((2, 2), "<u2"), np.zeros(0, "<u2"), np.array([None])):
+        np.save(file, array, allow_pickle=True)
+        with pytest.raises(ValueError, match="allowed are unsigned ids in one row|damaged"):
+            opened()
 
 
-@pytest.mark.parametrize("array", [np.zeros(4), np.zeros((2, 2), "<u2"), np.zeros(0, "<u2"), np.array([None])])
-def test_an_npy_file_of_something_else(make, opened, array):
-    np.save(make(), array, allow_pickle=True)
-    with pytest.raises(ValueError, match="allowed are unsigned ids in one row|damaged"):
-        opened()
-
-
-def test_a_store_is_made_once(make, opened, monkeypatch):
+def test_a_store_is_made_once_and_a_changed_file_is_another_set(make, opened, tmp_path, monkeypatch):
     make()
     folder = opened().folder
-    monkeypatch.setattr(TokenFiles, "_write", None)
-    assert opened().folder == folder
-    with pytest.raises(TypeError):
-        opened(documents=1)
-
-
-def test_a_changed_file_is_another_set(make, opened, tmp_path, tokenizer):
-    make()
-    before = opened()
     checksum = TokenFiles(tmp_path / "source", "set/val.npy", [0]).checksum
+    with monkeypatch.context() as patched:
+        patched.setattr(TokenFiles, "_write", None)
+        assert opened().folder == folder
+        with pytest.raises(TypeError):
+            opened(documents=1)
     make(texts=TEXTS[:3])
-    assert opened().folder != before.folder
+    assert opened().folder != folder
     assert TokenFiles(tmp_path / "source", "set/val.npy", [0]).checksum != checksum
 
 

@@ -1,0 +1,1 @@
+from tests.evaluation.harness.examples import tasks  # noqa: F401
