@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import lightning.pytorch as L
 import torch
@@ -101,10 +102,10 @@ class TrainingModule(L.LightningModule):
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """`loss` is what is minimised, `cross_entropy` what is reported: nats a token, the mean of the batch."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """`loss` is what is minimised; callbacks draw what is `reported`."""
         losses = self.objective(self.model, batch)
-        return {"loss": losses.minimised, "cross_entropy": losses.reported["loss"]}
+        return {"loss": losses.minimised, "reported": losses.reported}
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -41,8 +41,8 @@ class TrackedSweep:
             for identity, label in known:
                 self.adopt(identity, label)
                 folder = self._runs / identity
-                if self._uri is not None and (folder / RESULT).is_file() and (run_id := self._run_id(identity)):
-                    send_unsent(self._uri, run_id, folder)
+                if self._uri is not None and (folder / RESULT).is_file() and self._run_id(identity):
+                    send_unsent(self._uri, folder)
 
     def adopt(self, identity: str, label: str) -> None:
         """Make a child of the run with this identity, if it is in the store by now, tagged with its row."""
