@@ -85,7 +85,7 @@ def test_the_result_file_is_written_last(make_run, monkeypatch):
     monkeypatch.setattr(hcexp.run.train, "_write_json", spy)
     run.train()
     assert list(seen)[-1] == "result.json"
-    assert {"config.yaml", "tracking.json", "checkpoints/step=000006.ckpt"} <= seen["result.json"]
+    assert {"config.yaml", "metrics.jsonl", "checkpoints/step=000006.ckpt"} <= seen["result.json"]
     assert "result.json" not in seen["result.json"]
 
 
