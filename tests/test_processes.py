@@ -16,7 +16,7 @@ from hcexp.configuration import compose
 from hcexp.huggingface import export
 from hcexp.run.checkpoint import load_trained, tokenizer_of
 from hcexp.run.run import Run
-from hcexp.tracking import history
+from tests.mlflow_curves import history
 from tests.conftest import MINUTE
 from tests.registered import MODES, has_rate
 

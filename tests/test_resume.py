@@ -306,7 +306,7 @@ def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(begin, undisturbe
         with pytest.raises(OSError, match=f"{name} was not written.*make room") as error:
             run.train()
     assert error.value.errno == errno.ENOSPC and "\n" not in str(error.value)
-    assert run.result()["state"] == ("missing" if name == "result.json" else "failed")
+    assert run.result()["state"] == ("missing" if name in ("result.json", "tracking.json") else "failed")
     assert not list(run.directory.rglob("*.partial"))
     begin(tmp_path).train()
     assert Left(run, tmp_path / "mlflow.db") == undisturbed
@@ -414,8 +414,8 @@ def test_what_a_finished_run_could_not_send_is_sent_by_the_same_command(begin, t
     from mlflow import MlflowClient
 
     result = begin(tmp_path).train()
-    unsent = begin(tmp_path).directory / "unsent.jsonl"
-    unsent.write_text(json.dumps({"metric": "late", "value": 1.0, "timestamp": 1, "step": 10}) + "\n")
+    with open(begin(tmp_path).directory / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": 10, "time": 1, "metrics": {"late": 1.0}}) + "\n")
     assert begin(tmp_path).train() == result
     recorded = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(result["run_id"])
-    assert recorded.data.metrics["late"] == 1.0 and recorded.info.status == "FINISHED" and not unsent.exists()
+    assert recorded.data.metrics["late"] == 1.0 and recorded.info.status == "FINISHED"

@@ -172,7 +172,7 @@ def test_a_run_that_still_trains_is_measured_at_its_newest_checkpoint(trained, e
 def test_scores_go_into_the_run_in_mlflow_and_its_status_stays(trained, evaluate, tracked, store_uri):
     from mlflow import MlflowClient
 
-    from hcexp.tracking import history
+    from tests.mlflow_curves import history
 
     run, result = trained(*tracked)
     client = MlflowClient(store_uri)
@@ -194,7 +194,7 @@ def test_scores_go_into_the_run_in_mlflow_and_its_status_stays(trained, evaluate
 
 
 def test_scores_reach_a_store_that_was_away_with_the_next_call(trained, evaluate, tracked, store_uri, tmp_path):
-    from hcexp.tracking import history
+    from tests.mlflow_curves import history
 
     run, result = trained(*tracked)
     database = tmp_path / "runs" / "mlflow.db"

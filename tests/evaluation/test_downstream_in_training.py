@@ -12,7 +12,7 @@ import torch
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.run.run import Run
-from hcexp.tracking import history
+from tests.mlflow_curves import history
 
 TASKS = ["downstream.tasks=[copa,sst2]", "evaluation.documents=20"]
 EVERY = [*TASKS, "evaluation.every=2"]
