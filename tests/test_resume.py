@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import hcexp.callbacks.checkpoint
 import hcexp.run.train
-from hcexp.callbacks import latest
+from hcexp.callbacks import StepCallback, latest
 from hcexp.configuration import compose
 from hcexp.run.module import TrainingModule
 from hcexp.run.run import Run
@@ -306,7 +306,7 @@ def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(begin, undisturbe
         with pytest.raises(OSError, match=f"{name} was not written.*make room") as error:
             run.train()
     assert error.value.errno == errno.ENOSPC and "\n" not in str(error.value)
-    assert run.result()["state"] == ("missing" if name in ("result.json", "tracking.json") else "failed")
+    assert run.result()["state"] == ("missing" if name == "result.json" else "failed")
     assert not list(run.directory.rglob("*.partial"))
     begin(tmp_path).train()
     assert Left(run, tmp_path / "mlflow.db") == undisturbed
@@ -344,9 +344,7 @@ def test_a_damaged_shard_costs_no_more_than_its_repair(begin, undisturbed, tmp_p
 # Pruned
 
 
-class Pruner(Callback):
-    pruned = False
-
+class Pruner(StepCallback):
     def on_validation_end(self, trainer, pl_module):
         if trainer.global_step == 4:
             self.pruned = trainer.should_stop = True

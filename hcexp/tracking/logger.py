@@ -148,11 +148,10 @@ class MLflowLogger(FileLogger):
             run = self._run() if self._outbox.run_id else None
             if run is not None:
                 self._continue(run)
-            new = None if run is not None else self._create()
+            else:
+                self._outbox.begin(self._create())
         except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
             raise ConnectionError(f"MLflow store {public(uri)} cannot be used: {one_line(error, uri)}") from error
-        if new:
-            self._outbox.begin(new)
         super()._begin(step)
 
     def _run(self) -> "Run | None":
@@ -197,7 +196,10 @@ class MLflowLogger(FileLogger):
             self._tell()
 
     def _tell(self) -> None:
-        """Tell MLflow everything; if it fails, warn once and try again later."""
+        """Tell MLflow everything; if it fails, warn once and try again later. Raises OSError for a full disk."""
+        self._told = time.monotonic()
+        if not self._outbox.waits():
+            return
         try:
             self._outbox.send(self._client)
             self._failing, self._pause = False, self._flush_seconds
@@ -209,7 +211,7 @@ class MLflowLogger(FileLogger):
                 kept = f"what it does not take is kept in {self._outbox.folder}"
                 rank_zero_warn(f"{public(uri)}: {kept} ({type(error).__name__}: {why})")
             self._failing = True
-        self._told = time.monotonic()
+        self._outbox.keep()
 
     @rank_zero_only
     def tell(

@@ -61,16 +61,15 @@ class Outbox:
     def begin(self, run_id: str) -> None:
         """Tell another MLflow run everything that the metrics file has, from now on."""
         self.run_id, self.offset, self.steps = run_id, 0, {}
-        self.keep()
 
     def rewind(self) -> None:
         """Look through the metrics file from its start, which must be called before lines are cut out of it."""
-        if self.run_id:
+        if self.offset:
             self.offset = 0
             self.keep()
 
     def keep(self) -> None:
-        """Write `tracking.json`, for good."""
+        """Write `tracking.json`, for good. Raises OSError in one line."""
         state = {name: value for name, value in vars(self).items() if name not in ("uri", "folder") and value}
         write_json(self.folder / TRACKING, {"run_id": self.run_id, **state})
 
@@ -79,26 +78,20 @@ class Outbox:
         self.status = [status, int(time.time() * 1000)]
 
     def send(self, client: "MlflowClient") -> None:
-        """Tell the store everything.
+        """Tell the store everything; whatever comes of it is to be kept (see `keep`).
 
-        Raises what MLflow, SQLAlchemy and requests raise, or ConnectionError, within seconds; what was not taken is
-        kept.
+        Raises what MLflow, SQLAlchemy and requests raise, or ConnectionError, within seconds.
         """
-        if not self.waits():
-            return
-        try:
-            require_answer(self.uri)
-            self._send_metrics(client)
-            self._send_texts(client)
-            while self.files:
-                self._send_file(client, *self.files[0])
-                del self.files[0]
-            if self.status:
-                with impatient():
-                    client.set_terminated(self.run_id, *self.status)
-                self.status = None
-        finally:
-            self.keep()
+        require_answer(self.uri)
+        self._send_metrics(client)
+        self._send_texts(client)
+        while self.files:
+            self._send_file(client, *self.files[0])
+            del self.files[0]
+        if self.status:
+            with impatient():
+                client.set_terminated(self.run_id, *self.status)
+            self.status = None
 
     def _send_metrics(self, client: "MlflowClient") -> None:
         batch: list[Metric] = []
@@ -156,8 +149,8 @@ def send_unsent(uri: str, folder: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     try:
-        require_answer(uri)
         outbox.send(MlflowClient(uri))
+        outbox.keep()
     except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
         warnings.warn(f"{public(uri)}: {outbox.left()} ({one_line(error, uri)})", stacklevel=2)
 
