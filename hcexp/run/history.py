@@ -42,7 +42,7 @@ def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable
     per_step = config.data.batch_size * config.data.sequence_length
     points, recorded = [], read(run / METRICS)
     for metric in (*training, *evaluated):
-        curve = recorded.get(metric) or [final[metric]] * (metric in final)
+        curve = recorded.get(metric) or ([final[metric]] if metric in final else [])
         points += [Point(metric, step, step * per_step, value) for step, value in curve]
     return points
 
