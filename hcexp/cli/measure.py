@@ -13,10 +13,11 @@ from torch import nn
 from hcexp.cli.scores import line
 from hcexp.disk.checksum import checksum
 from hcexp.evaluation.benchmark import Benchmark
-from hcexp.run.checkpoint import Trained, network_of, run_id, tokenizer_of
+from hcexp.run.checkpoint import Trained, network_of, tokenizer_of
 from hcexp.run.history import store_of
 from hcexp.run.scores import Evaluation, Kept, conditions
 from hcexp.tracking import add_metrics
+from hcexp.tracking.outbox import run_id
 
 
 def measure(

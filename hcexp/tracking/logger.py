@@ -9,7 +9,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from hcexp.tracking.metrics import METRICS, MetricsFile
-from hcexp.tracking.outbox import ERROR_TAG, PRUNED_TAG, Outbox
+from hcexp.tracking.outbox import ERROR_TAG, LEFT, PRUNED_TAG, Outbox
 from hcexp.tracking.parameters import parameters
 from hcexp.tracking.store import impatient, one_line, open_store, public
 
@@ -125,22 +125,17 @@ class MLflowLogger(FileLogger):
         checkpoint: bool = True,
         **file: Any,
     ) -> None:
-        self._checkpoint, self._experiment, self._run_name = checkpoint, experiment, run_name
-        self._uri, self._runs, self._tags = uri, runs, dict(tags or {})
+        self._checkpoint, self._store, self._run_name = checkpoint, (uri, runs, experiment), run_name
+        self._tags = dict(tags or {})
         self._recorded: set[str] = set()  # names of the parameters that the store has
         self._failing = False
         super().__init__(**file)
-
-    @property
-    def tracking_uri(self) -> str:
-        """Of the store that is used; may hold a password."""
-        return self._outbox.uri
 
     @rank_zero_only
     def _begin(self, step: int) -> None:
         """Open the store and the run in it, and tell what an earlier attempt could not, before anything is cut."""
         self._told, self._pause = self._flushed, self._flush_seconds
-        self._outbox.uri = uri = open_store(self._uri, self._runs, self._experiment)
+        self._outbox.uri = uri = open_store(*self._store)
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(uri)
@@ -149,7 +144,7 @@ class MLflowLogger(FileLogger):
             if run is not None:
                 self._continue(run)
             else:
-                self._outbox.begin(self._create())
+                self._outbox.run_id, self._outbox.offset, self._outbox.steps = self._create(), 0, {}
         except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
             raise ConnectionError(f"MLflow store {public(uri)} cannot be used: {one_line(error, uri)}") from error
         super()._begin(step)
@@ -175,7 +170,7 @@ class MLflowLogger(FileLogger):
     def _create(self) -> str:
         from mlflow.tracking.context.registry import resolve_tags
 
-        experiment = self._client.get_experiment_by_name(self._experiment).experiment_id
+        experiment = self._client.get_experiment_by_name(self._store[-1]).experiment_id
         tags = resolve_tags(self._tags)  # with MLflow's own on user and source
         return self._client.create_run(experiment, run_name=self._run_name, tags=tags).info.run_id
 
@@ -207,9 +202,8 @@ class MLflowLogger(FileLogger):
             if self._failing:
                 self._pause = min(max(2 * self._pause, SHORTEST_PAUSE), LONGEST_PAUSE)
             else:
-                uri, why = self.tracking_uri, one_line(error, self.tracking_uri)
-                kept = f"what it does not take is kept in {self._outbox.folder}"
-                rank_zero_warn(f"{public(uri)}: {kept} ({type(error).__name__}: {why})")
+                uri, why = self._outbox.uri, f"{type(error).__name__}: {one_line(error, self._outbox.uri)}"
+                rank_zero_warn(f"{public(uri)}: what it does not take is kept in {self._outbox.folder} ({why})")
             self._failing = True
         self._outbox.keep()
 
@@ -238,15 +232,14 @@ class MLflowLogger(FileLogger):
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
         """Write and tell everything, and end the MLflow run."""
-        self._outbox.put_end("FAILED" if status == "failed" else "FINISHED")
-        super().finalize()
+        self._end("FAILED" if status == "failed" else "FINISHED")
 
     @rank_zero_only
     def fail(self, error: BaseException) -> None:
         """End the run as failed, or as killed if it was interrupted; the error's first line is the tag `error`."""
         line = str(error).strip().partition("\n")[0]
         self._outbox.tags[ERROR_TAG] = f"{type(error).__name__}: {line}"[:500]
-        self._outbox.put_end("KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED")
+        self._end("KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED")
         self.close()
 
     @rank_zero_only
@@ -255,4 +248,8 @@ class MLflowLogger(FileLogger):
         self._pause = 0
         super().finalize()
         if self._outbox.waits():
-            rank_zero_warn(f"{public(self.tracking_uri)}: {self._outbox.left()}")
+            rank_zero_warn(f"{public(self._outbox.uri)}: {LEFT.format(self._outbox.folder)}")
+
+    def _end(self, status: str) -> None:
+        self._outbox.status = [status, int(time.time() * 1000)]
+        super().finalize()

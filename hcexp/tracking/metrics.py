@@ -23,8 +23,6 @@ from hcexp.disk.atomic import replacing
 METRICS = "metrics.jsonl"  # in the run's folder
 TAIL_BYTES = 1 << 16
 
-_json = json.JSONEncoder(allow_nan=False).encode
-
 
 class Line(NamedTuple):
     """What was logged together: the optimiser step, milliseconds since 1970, and values by their names."""
@@ -44,26 +42,21 @@ class MetricsFile:
     def append(self, metrics: Mapping[str, float], step: int) -> None:
         """Take a line, which is in memory until `flush`."""
         values: dict[str, float | str] = {name: float(value) for name, value in metrics.items()}
+        values |= {name: json.dumps(value) for name, value in values.items() if not math.isfinite(value)}
         line = {"step": step, "time": int(time.time() * 1000), "metrics": values}
-        try:
-            text = _json(line)
-        except ValueError:  # a value that is not finite
-            line["metrics"] = {name: value if math.isfinite(value) else _word(value) for name, value in values.items()}
-            text = _json(line)
-        self._waiting.append(f"{text}\n")
+        self._waiting.append(json.dumps(line) + "\n")
 
     def flush(self) -> None:
         """Write what is in memory, for good.
 
-        Raises:
-            OSError: in one line; the file ends with a whole line, and what was not written is still in memory.
+        Raises OSError, in one line; the file then ends with a whole line, and memory has what was not written.
         """
         if not self._waiting:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        size = self.path.stat().st_size if self.path.exists() else 0
         try:
             with open(self.path, "a", encoding="utf-8") as file:
+                size = file.tell()
                 file.writelines(self._waiting)
                 file.flush()
                 os.fsync(file.fileno())
@@ -106,7 +99,7 @@ def lines(path: Path, start: int = 0) -> Iterator[tuple[int, Line]]:
             try:
                 line = _parse(text)
             except ValueError as error:
-                raise ValueError(f"{path} is damaged: delete its line {_shown(text)} ({error})") from None
+                raise ValueError(f"{path} is damaged: delete its line {text[:60]!r} ({error})") from None
             start += len(text)
             yield start, line
 
@@ -146,12 +139,3 @@ def _parse(text: bytes) -> Line:
         return Line(int(line["step"]), int(line["time"]), metrics)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
-
-
-def _shown(text: bytes) -> str:
-    line = text.decode(errors="replace").strip()
-    return repr(line if len(line) <= 60 else f"{line[:60]}…")
-
-
-def _word(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

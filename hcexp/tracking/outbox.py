@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import time
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 TRACKING = "tracking.json"  # in the run's folder
 METRICS_A_CALL, TEXTS_A_CALL = 900, 100  # MLflow takes 1,000 metrics, 100 parameters, 100 tags
 ERROR_TAG, PRUNED_TAG = "error", "pruned"
+LEFT = "not all is there yet: the rest lies in {}, and the same command sends it"
 
 
 class Outbox:
@@ -44,7 +44,7 @@ class Outbox:
     def __init__(self, uri: str, folder: Path) -> None:
         self.uri, self.folder = uri, folder
         told = _told(folder)
-        self.run_id: str = told.get("run_id") or ""
+        self.run_id: str = told.get("run_id") or ""  # who sets another one, sets offset and steps
         self.offset: int = told.get("offset", 0)
         self.steps: dict[str, int] = told.get("steps", {})
         self.params: dict[str, str] = told.get("params", {})
@@ -58,10 +58,6 @@ class Outbox:
         unsent = metrics.stat().st_size > self.offset if metrics.is_file() else False
         return bool(unsent or self.params or self.tags or self.files or self.status)
 
-    def begin(self, run_id: str) -> None:
-        """Tell another MLflow run everything that the metrics file has, from now on."""
-        self.run_id, self.offset, self.steps = run_id, 0, {}
-
     def rewind(self) -> None:
         """Look through the metrics file from its start, which must be called before lines are cut out of it."""
         if self.offset:
@@ -71,11 +67,7 @@ class Outbox:
     def keep(self) -> None:
         """Write `tracking.json`, for good. Raises OSError in one line."""
         state = {name: value for name, value in vars(self).items() if name not in ("uri", "folder") and value}
-        write_json(self.folder / TRACKING, {"run_id": self.run_id, **state})
-
-    def put_end(self, status: str) -> None:
-        """Have the MLflow run end as FINISHED, FAILED or KILLED, now."""
-        self.status = [status, int(time.time() * 1000)]
+        write_json(self.folder / TRACKING, state)
 
     def send(self, client: "MlflowClient") -> None:
         """Tell the store everything; whatever comes of it is to be kept (see `keep`).
@@ -131,10 +123,6 @@ class Outbox:
             why = one_line(error, self.uri)
             warnings.warn(f"{public(self.uri)}: {Path(path).name} could not be kept there ({why})", stacklevel=2)
 
-    def left(self) -> str:
-        """A message on what has still to be sent."""
-        return f"not all is there yet: the rest lies in {self.folder}, and the same command sends it"
-
 
 def run_id(folder: Path) -> str:
     """The id of a run in MLflow, by its folder; empty if it was never tracked. Raises ValueError as `Outbox` does."""
@@ -152,7 +140,7 @@ def send_unsent(uri: str, folder: Path) -> None:
         outbox.send(MlflowClient(uri))
         outbox.keep()
     except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
-        warnings.warn(f"{public(uri)}: {outbox.left()} ({one_line(error, uri)})", stacklevel=2)
+        warnings.warn(f"{public(uri)}: {LEFT.format(folder)} ({one_line(error, uri)})", stacklevel=2)
 
 
 def as_metric(name: str, value: float, milliseconds: int, step: int) -> "Metric":
