@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 # Lowest first; a file imports from its own room and from floors below its own.
 FLOORS = (
-    ("residual", "paper", "disk", "configuration", "objective", "tracking"),
+    ("disk",),
+    ("residual", "paper", "configuration", "objective", "tracking"),
     ("data", "model"),
     ("cost", "evaluation", "huggingface", "optim", "callbacks"),
     ("run",),

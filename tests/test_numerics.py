@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hcexp.tracking import NoTracking
+from hcexp.tracking.logger import FileLogger
 from tests.registered import MODES
 
 STEPS = 200
@@ -24,7 +24,7 @@ def losses(make_run, monkeypatch):
             if "train/loss" in metrics:
                 found[step] = metrics["train/loss"]
 
-        monkeypatch.setattr(NoTracking, "log_metrics", keep)
+        monkeypatch.setattr(FileLogger, "log_metrics", keep)
         make_run(f"steps={STEPS}", "model.layers=3", "schedule.warmup=10", *overrides).train()
         return [found[step] for step in sorted(found)]
 

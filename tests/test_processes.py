@@ -16,8 +16,8 @@ from hcexp.configuration import compose
 from hcexp.huggingface import export
 from hcexp.run.checkpoint import load_trained, tokenizer_of
 from hcexp.run.run import Run
-from hcexp.tracking import history
 from tests.conftest import MINUTE
+from tests.mlflow_curves import history
 from tests.registered import MODES, has_rate
 
 pytestmark = pytest.mark.slow

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import hcexp.callbacks.checkpoint
 import hcexp.run.train
-from hcexp.callbacks import latest
+from hcexp.callbacks import StepCallback, latest
 from hcexp.configuration import compose
 from hcexp.run.module import TrainingModule
 from hcexp.run.run import Run
@@ -344,9 +344,7 @@ def test_a_damaged_shard_costs_no_more_than_its_repair(begin, undisturbed, tmp_p
 # Pruned
 
 
-class Pruner(Callback):
-    pruned = False
-
+class Pruner(StepCallback):
     def on_validation_end(self, trainer, pl_module):
         if trainer.global_step == 4:
             self.pruned = trainer.should_stop = True
@@ -414,8 +412,8 @@ def test_what_a_finished_run_could_not_send_is_sent_by_the_same_command(begin, t
     from mlflow import MlflowClient
 
     result = begin(tmp_path).train()
-    unsent = begin(tmp_path).directory / "unsent.jsonl"
-    unsent.write_text(json.dumps({"metric": "late", "value": 1.0, "timestamp": 1, "step": 10}) + "\n")
+    with open(begin(tmp_path).directory / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": 10, "time": 1, "metrics": {"late": 1.0}}) + "\n")
     assert begin(tmp_path).train() == result
     recorded = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(result["run_id"])
-    assert recorded.data.metrics["late"] == 1.0 and recorded.info.status == "FINISHED" and not unsent.exists()
+    assert recorded.data.metrics["late"] == 1.0 and recorded.info.status == "FINISHED"

@@ -19,6 +19,7 @@ import hcexp
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.run.run import Run
+from hcexp.tracking.outbox import Outbox
 from hcexp.tracking.store import require_answer
 from tests.conftest import MINUTE
 
@@ -187,16 +188,16 @@ def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, server, tmp_path
         wait_for_step(process, log)
         server.kill()
         assert process.wait(timeout=120) == 0, log.read_text()
-    unsent = Run(compose(lost)).directory / "unsent.jsonl"
-    assert f"lie in {unsent}" in log.read_text() and unsent.exists()
+    folder = Run(compose(lost)).directory
+    assert f"the rest lies in {folder}" in log.read_text() and Outbox(server.uri, folder).waits()
     undisturbed, run = left(calm), left(lost)
     assert_same(undisturbed, run)
 
     again = train(lost)
-    assert again.returncode == 0 and unsent.exists() and "are not there yet" in again.stderr
+    assert again.returncode == 0 and "not all is there yet" in again.stderr
     server.start()
     again = train(lost)
-    assert again.returncode == 0 and "finished before" in again.stdout and not unsent.exists()
+    assert again.returncode == 0 and "finished before" in again.stdout and not Outbox(server.uri, folder).waits()
     assert curves(server.uri, undisturbed[2]["run_id"]) == curves(server.uri, run[2]["run_id"])
     from mlflow import MlflowClient
 

@@ -47,7 +47,7 @@ class About:
 
 
 class Numbers(NamedTuple):
-    """All rows of one analysis. Curves are empty for a run that was not tracked."""
+    """All rows of one analysis. Curves are empty for a run that recorded none."""
 
     connections: list[Weight]
     similarity: list[Similarity]

@@ -9,6 +9,7 @@ from hcexp.callbacks.curves import Curves
 from hcexp.callbacks.gradients import GradientNorms
 from hcexp.callbacks.progress import Progress
 from hcexp.callbacks.spikes import SpikeScore
+from hcexp.callbacks.step import StepCallback
 from hcexp.callbacks.throughput import Throughput
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "GradientNorms",
     "Progress",
     "SpikeScore",
+    "StepCallback",
     "StepCheckpoint",
     "Throughput",
     "at_step",

@@ -4,7 +4,6 @@ import errno
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as L
 from lightning.fabric.plugins.io import TorchCheckpointIO
@@ -13,11 +12,12 @@ from torch import Tensor
 
 from hcexp.callbacks.checkpoint_file import CheckpointFile
 from hcexp.callbacks.checkpoint_folder import by_step, remove
+from hcexp.callbacks.step import StepCallback
 from hcexp.callbacks.termination import Termination
 from hcexp.disk.atomic import PARTIAL
 
 
-class StepCheckpoint(Checkpoint):
+class StepCheckpoint(StepCallback, Checkpoint):
     """A checkpoint every few optimiser steps, at the end, and on SIGTERM; the newest ones are kept.
 
     Files are called `step=000120.ckpt`. They are only written between optimiser steps, and where a
@@ -63,21 +63,16 @@ class StepCheckpoint(Checkpoint):
         self._require_space(trainer, pl_module, self.keep + 1 - len(by_step(self.folder)))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._step = self._saved = trainer.global_step
+        super().on_train_start(trainer, pl_module)
+        self._saved = trainer.global_step
         self._due = False
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        step = trainer.global_step
-        if step == self._step:  # more micro-batches of this step to come
-            return
-        self._step = step
+    def on_step_end(self, trainer: L.Trainer, step: int) -> None:
         stopping = self._termination.agreed()
         # What is still due waited for a validation that did not come.
         self._due |= stopping or step % self.every_n_steps == 0 or step == trainer.max_steps
         if self._due and not self._validation_follows(trainer):
-            self._save(trainer, pl_module)
+            self._save(trainer, trainer.lightning_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._due:

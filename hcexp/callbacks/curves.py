@@ -1,7 +1,8 @@
-"""The training curves: loss, gradient norm, learning rate, and their spikes."""
+"""The training curves: loss and what else is reported, gradient norm, learning rate, and their spikes."""
 
 import math
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import lightning.pytorch as L
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hcexp.callbacks.spikes import SpikeScore
+from hcexp.callbacks.step import StepCallback
 
 
 def average_name(ema: float) -> str:
@@ -16,16 +18,16 @@ def average_name(ema: float) -> str:
     return f"train/loss_ema{f'{ema:g}'.removeprefix('0.')}"
 
 
-class Curves(L.Callback):
+class Curves(StepCallback):
     """Loss and gradient norm of every optimiser step, logged every few, with no wait for the device between.
 
-    Each step's loss (`cross_entropy` of the training step's outputs: the mean over its micro-batches, and over
-    devices) and gradient norm (before clipping, from `pl_module.grad_norm`) stay on the device. Every `every` steps
-    one copy brings them to the host, where each enters the moving average and the spike scores; then these are
-    logged at that step:
+    What each step reports (`reported` of the training step's outputs, 0-d tensors by name, `loss` among them: the mean
+    over its micro-batches, and over devices) and its gradient norm (before clipping, from `pl_module.grad_norm`) stay
+    on the device. Every `every` steps one copy brings them to the host, where each loss and gradient norm enters the
+    moving average and the spike scores; then these are logged at that step:
 
-    - `train/loss`: mean over the steps since the last point; `train/grad_norm`, `train/lr`: of this very
-      step;
+    - `train/loss` and `train/<name>` of whatever else is reported: mean over the steps since the last point;
+      `train/grad_norm`, `train/lr`: of this very step;
     - `train/loss_ema99`: the debiased moving average, `m_t = ema·m_{t-1} + (1-ema)·loss_t` over `1 -
       ema^t`, so that the first steps count no zeros; the number in the name is that of `ema`;
     - `train/spikes`, `train/spike_score`, `train/grad_norm_spikes`, `train/grad_norm_spike_score`: how
@@ -58,21 +60,23 @@ class Curves(L.Callback):
         self.grad_norm_spikes = SpikeScore(spike_threshold, spike_window, spike_warmup)
         self.steps = 0  # optimiser steps in the curves
         self._average = 0.0  # the moving average before debiasing
-        self._sum, self._count = 0.0, 0  # losses since the last point
-        self._loss = self._grad_norm = self._mean = self._learning_rate = math.nan
+        self._sums: dict[str, float] = {}  # of what is reported since the last point, in so many steps:
+        self._count = 0
+        self._means: dict[str, float] = {}  # at the last point
+        self._loss = self._grad_norm = self._learning_rate = math.nan
         self._failure: str | None = None
         self._drop_pending()
 
     def _drop_pending(self) -> None:
-        self._losses: list[Tensor] = []  # each 0-d, on the device, one a step; likewise:
+        self._reported: list[dict[str, Tensor]] = []  # each 0-d, on the device, one of each name a step; likewise:
         self._grad_norms: list[Tensor] = []
-        self._scales: list[float] = []  # to make a mean over micro-batches of what Lightning hands out
-        self._open: Tensor | None = None  # of the step whose micro-batches are still coming
+        self._scales: list[float] = []  # to make a mean over micro-batches of their sum
+        self._open: dict[str, Tensor] = {}  # of the step whose micro-batches are still coming
         self._micro_batches = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         self._drop_pending()
-        self._step = trainer.global_step
         self._scaler = getattr(trainer.precision_plugin, "scaler", None) is not None
 
     def on_before_optimizer_step(
@@ -86,21 +90,20 @@ class Curves(L.Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Mapping[str, Tensor],
+        outputs: Mapping[str, Any],
         batch: Any,
         batch_idx: int,
     ) -> None:
-        loss = outputs["cross_entropy"]
-        self._open = loss if self._open is None else self._open + loss
+        reported, sums = outputs["reported"], self._open
+        self._open = {name: sums[name] + value if name in sums else value for name, value in reported.items()}
         self._micro_batches += 1
-        step = trainer.global_step
-        if step == self._step:  # more micro-batches of this step to come
-            return
-        self._step = step
-        self._losses.append(self._open)
-        self._grad_norms.append(pl_module.grad_norm)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_step_end(self, trainer: L.Trainer, step: int) -> None:
+        self._reported.append(self._open)
+        self._grad_norms.append(trainer.lightning_module.grad_norm)
         self._scales.append(1 / self._micro_batches)
-        self._open, self._micro_batches = None, 0
+        self._open, self._micro_batches = {}, 0
         if step % self.every == 0:
             self.flush(trainer)
             self._log(trainer)
@@ -124,19 +127,22 @@ class Curves(L.Callback):
         """
         if self._failure:
             raise FloatingPointError(self._failure)
-        if not self._losses:
+        if not self._reported:
             return
-        rows = torch.stack(self._losses + self._grad_norms)
+        reported, grad_norms, scales = self._reported, self._grad_norms, self._scales
+        self._reported, self._grad_norms, self._scales = [], [], []
+        # One copy for all: the gradient norms, then of each step what it reports.
+        rows = torch.stack([*grad_norms, *(value for step in reported for value in step.values())])
         if trainer.world_size > 1:  # both, so that all ranks decide on the same bits
             rows = trainer.strategy.reduce(rows, reduce_op="mean")
-        values = rows.tolist()
-        losses, grad_norms, scales = values[: len(values) // 2], values[len(values) // 2 :], self._scales
-        self._losses, self._grad_norms, self._scales = [], [], []
-        first = self._step - len(losses) + 1
-        for step, (loss, scale, grad_norm) in enumerate(zip(losses, scales, grad_norms, strict=True), first):
-            self._take(step, loss * scale, grad_norm)
+        values = iter(rows.tolist())
+        norms = list(islice(values, len(reported)))
+        first = self._step - len(reported) + 1
+        for step, (names, scale, grad_norm) in enumerate(zip(reported, scales, norms, strict=True), first):
+            self._take(step, {name: scale * next(values) for name in names}, grad_norm)
 
-    def _take(self, step: int, loss: float, grad_norm: float) -> None:
+    def _take(self, step: int, reported: dict[str, float], grad_norm: float) -> None:
+        loss = reported["loss"]
         for name, value in (("loss", loss), ("gradient norm", grad_norm)):
             if not math.isfinite(value) and not (self._scaler and name == "gradient norm"):
                 self._failure = (
@@ -146,14 +152,15 @@ class Curves(L.Callback):
                 raise FloatingPointError(self._failure)
         self.steps += 1
         self._average = self.ema * self._average + (1 - self.ema) * loss
-        self._sum, self._count = self._sum + loss, self._count + 1
+        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in reported.items()}
+        self._count += 1
         self._loss, self._grad_norm = loss, grad_norm
         self.loss_spikes.update(loss)
         self.grad_norm_spikes.update(grad_norm)
 
     def _log(self, trainer: L.Trainer) -> None:
         metrics = self.metrics
-        self._mean, self._sum, self._count = metrics["train/loss"], 0.0, 0
+        self._means, self._sums, self._count = self._mean(), {}, 0
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=self._step)
 
@@ -163,7 +170,7 @@ class Curves(L.Callback):
         if not self.steps:
             return {}
         metrics = {
-            "train/loss": self._sum / self._count if self._count else self._mean,
+            **{f"train/{name}": value for name, value in self._mean().items()},
             average_name(self.ema): self._average / (1 - self.ema**self.steps),
             "train/grad_norm": self._grad_norm,
             "train/lr": float(self._learning_rate),
@@ -174,21 +181,25 @@ class Curves(L.Callback):
         }
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
+    def _mean(self) -> dict[str, float]:
+        """What is reported since the last point, or, right after one, what that had."""
+        return {name: value / self._count for name, value in self._sums.items()} if self._count else self._means
+
     @property
     def loss(self) -> float:
         """Loss of the newest step on the host; before the first copy, of this rank's newest step."""
-        if not self.steps and self._losses:
-            return self._losses[-1].item() * self._scales[-1]
+        if not self.steps and self._reported:
+            return self._reported[-1]["loss"].item() * self._scales[-1]
         return self._loss
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "steps": self.steps,
             "average": self._average,
-            "sum": self._sum,
+            "sums": self._sums,
             "count": self._count,
             "loss": self._loss,
-            "mean": self._mean,
+            "means": self._means,
             "grad_norm": self._grad_norm,
             "learning_rate": float(self._learning_rate),
             "loss_spikes": self.loss_spikes.state_dict(),

@@ -1,12 +1,13 @@
 """The gradient norm of every layer, while a run trains."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
+
+from hcexp.callbacks.step import StepCallback
 
 Groups = dict[str, list[nn.Parameter]]
 
@@ -52,7 +53,7 @@ def gradient_norms(groups: Mapping[str, Iterable[nn.Parameter]]) -> dict[str, Te
     return norms
 
 
-class GradientNorms(L.Callback):
+class GradientNorms(StepCallback):
     """Logs `train/grad_norm/<layer>`: the norm of the gradients of each block and of the connections around it.
 
     Layers are named as `gradient_groups` names them: `embedding`, `block_1`, `connections_1`, … Norms are those of the
@@ -71,6 +72,7 @@ class GradientNorms(L.Callback):
         self._norms: dict[str, Tensor] = {}  # of the step that is being made
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         self._groups, self._norms = gradient_groups(pl_module.model), {}
 
     def on_before_optimizer_step(
@@ -79,13 +81,11 @@ class GradientNorms(L.Callback):
         if self.every and (trainer.global_step + 1) % self.every == 0:
             self._norms = gradient_norms(self._groups)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_step_end(self, trainer: L.Trainer, step: int) -> None:
         if not self._norms:
             return
         values = torch.stack(list(self._norms.values())).tolist()
         metrics = {f"train/grad_norm/{name}": value for name, value in zip(self._norms, values, strict=True)}
         self._norms = {}
         for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.global_step)
+            logger.log_metrics(metrics, step=step)

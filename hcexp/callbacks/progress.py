@@ -10,21 +10,19 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from hcexp.callbacks.curves import Curves
-from hcexp.callbacks.throughput import Throughput
+from hcexp.callbacks.step import StepCallback
+from hcexp.callbacks.throughput import Throughput, per_step
 
 BAR_REFRESH_SECONDS = 0.2
 
 
-class Progress(TQDMProgressBar):
+class Progress(StepCallback, TQDMProgressBar):
     """In a terminal a bar over all optimiser steps; elsewhere, as in a log file, plain lines.
 
-    A line has exactly this form, which the driver of a sweep reads back from the end of a worker's log:
-
-        step 120/300  loss 4.213  12.3k tokens/s  0:00:31 left
-
-    Loss and tokens per second are those that `Curves` and `Throughput` have last brought to the host, so
-    showing them waits for nothing; the time left goes by the wall clock, validation and checkpoints
-    included. Give the Trainer no `enable_progress_bar=False`: Lightning refuses a bar beside it.
+    A line reads `step 120/300  loss 4.213  12.3k tokens/s  0:00:31 left`. Loss and tokens (or samples) per second are
+    those that `Curves` and `Throughput` have last brought to the host, so showing them waits for nothing; the time left
+    goes by the wall clock, validation and checkpoints included. Give the Trainer no `enable_progress_bar=False`:
+    Lightning refuses a bar beside it.
 
     Args:
         seconds: least time between two lines; the end of training always gets one.
@@ -47,9 +45,9 @@ class Progress(TQDMProgressBar):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._curves = next((c for c in trainer.callbacks if isinstance(c, Curves)), None)
         self._throughput = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
-        self._tokens = getattr(pl_module, "tokens_per_step", 0)
+        self._unit, self._per_step = per_step(pl_module)
         self._total = trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches
-        self._step = trainer.global_step
+        StepCallback.on_train_start(self, trainer, pl_module)
         self._started: tuple[int, float] | None = None  # (step, time) at the end of the first step, which compiles
         self._next = -math.inf if self.terminal else time.monotonic() + self.seconds
         self.train_progress_bar = self.init_train_tqdm()
@@ -76,15 +74,11 @@ class Progress(TQDMProgressBar):
         self.val_progress_bar.close()
         self.reset_dataloader_idx_tracker()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.global_step == self._step:
-            return
-        self._step, now = trainer.global_step, time.monotonic()
+    def on_step_end(self, trainer: L.Trainer, step: int) -> None:
+        now = time.monotonic()
         if self._started is None:
-            self._started = (self._step, now)
-        if now >= self._next and self._step < self._total:
+            self._started = (step, now)
+        if now >= self._next and step < self._total:
             self._next = now + (BAR_REFRESH_SECONDS if self.terminal else self.seconds)
             self._show(trainer)
 
@@ -100,12 +94,12 @@ class Progress(TQDMProgressBar):
         if not trainer.is_global_zero:
             return
         steps, seconds = self._pace()
-        rate = self._throughput.tokens_per_second if self._throughput else None
-        rate = rate or (self._tokens * steps / seconds if seconds else math.nan)
+        rate = self._throughput.rate if self._throughput else None
+        rate = rate or (self._per_step * steps / seconds if seconds else math.nan)
         left = (self._total - self._step) * seconds / steps if steps else math.nan
         left = 0.0 if self._step >= self._total else left
         loss = self._curves.loss if self._curves else math.nan
-        status = f"loss {loss:.3f}  {short(rate)} tokens/s  {clock(left)} left"
+        status = f"loss {loss:.3f}  {short(rate)} {self._unit}/s  {clock(left)} left"
         if self.terminal:
             self.train_progress_bar.n = self._step
             self.train_progress_bar.set_postfix_str(status)

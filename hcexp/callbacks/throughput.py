@@ -3,14 +3,24 @@
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 
+from hcexp.callbacks.step import StepCallback
 
-class Throughput(L.Callback):
-    """Tokens per second over all devices, peak memory and seconds of training, logged every few steps.
+
+def per_step(pl_module: L.LightningModule) -> tuple[str, int]:
+    """What an optimiser step is measured in, and how many it has: tokens, or samples where they are no sequences."""
+    if pl_module.tokens_per_step:
+        return "tokens", pl_module.tokens_per_step
+    return "samples", pl_module.samples_per_step
+
+
+class Throughput(StepCallback):
+    """Tokens (or samples) per second over all devices, peak memory and seconds of training, logged every few steps.
 
     The last step's point is `metrics`, those of the whole run, and for the caller to log at its end.
 
@@ -20,6 +30,7 @@ class Throughput(L.Callback):
 
     - `perf/tokens_per_second`: `pl_module.tokens_per_step` over the *median* duration since the last point,
       so that a hiccup does not count; the first `warmup` steps of a process, which compile, never count;
+      `perf/samples_per_second`, of `pl_module.samples_per_step`, where samples are no token sequences;
     - `perf/train_seconds`: the sum of all durations, warm-up included, also those before a resume;
     - `perf/peak_memory_bytes`: what `memory` says: on CUDA the most that was allocated on this process's
       device since the run began, elsewhere the peak resident set of this process since it began.
@@ -36,8 +47,8 @@ class Throughput(L.Callback):
             raise ValueError(f"callbacks.throughput.warmup must not be negative, got {warmup}")
         self.every, self.warmup = every, warmup
         self.memory = "resident set of the process"
-        self.tokens_per_second: float | None = None  # at the last point
-        self._tokens: int | None = None
+        self.unit, self._per_step = "tokens", 0
+        self.rate: float | None = None  # units per second at the last point
         self._durations: list[float] = []  # seconds, of the steps that count
         self._seconds = 0.0
         self._peak = 0
@@ -59,8 +70,8 @@ class Throughput(L.Callback):
             torch.cuda.reset_peak_memory_stats(device)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._tokens = getattr(pl_module, "tokens_per_step", None)
-        self._step = trainer.global_step
+        super().on_train_start(trainer, pl_module)
+        self.unit, self._per_step = per_step(pl_module)
         self._start_process()
 
     def on_train_batch_start(
@@ -70,13 +81,7 @@ class Throughput(L.Callback):
             self._mark = self._now()
         self._in_step = True
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        step = trainer.global_step
-        if step == self._step:  # more micro-batches of this step to come
-            return
-        self._step = step
+    def on_step_end(self, trainer: L.Trainer, step: int) -> None:
         end = self._now()
         self._pending.append((self._mark, end, self._to_skip <= 0 and not self._torn))
         self._mark, self._in_step, self._torn = end, False, False
@@ -127,10 +132,8 @@ class Throughput(L.Callback):
 
     def _log(self, trainer: L.Trainer) -> None:
         self._settle()
-        metrics = {"perf/peak_memory_bytes": self._peak, "perf/train_seconds": self._seconds}
-        if self._tokens and (durations := self._durations[self._logged :]):
-            self.tokens_per_second = self._tokens / statistics.median(durations)
-            metrics["perf/tokens_per_second"] = self.tokens_per_second
+        metrics = self._measured(self._durations[self._logged :])
+        self.rate = metrics.get(f"perf/{self.unit}_per_second", self.rate)
         self._logged = len(self._durations)
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=self._step)
@@ -139,19 +142,21 @@ class Throughput(L.Callback):
     def metrics(self) -> dict[str, float]:
         """Of the whole run, resumes included, by the median of all durations; empty before the first step."""
         self._settle()
-        if not self._seconds:
-            return {}
+        return self._measured(self._durations) if self._seconds else {}
+
+    def _measured(self, durations: Sequence[float]) -> dict[str, float]:
         metrics = {"perf/peak_memory_bytes": self._peak, "perf/train_seconds": self._seconds}
-        if self._tokens and self._durations:
-            metrics["perf/tokens_per_second"] = self._tokens / statistics.median(self._durations)
+        if self._per_step and durations:
+            metrics[f"perf/{self.unit}_per_second"] = self._per_step / statistics.median(durations)
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
         self._settle()
         durations = torch.tensor(self._durations, dtype=torch.float32)  # 4 bytes a step in the checkpoint
-        return {"durations": durations, "seconds": self._seconds, "peak": self._peak, "tokens": self._tokens}
+        made = {"unit": self.unit, "per_step": self._per_step}
+        return {"durations": durations, "seconds": self._seconds, "peak": self._peak, **made}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._durations = state_dict["durations"].tolist()
         self._seconds, self._peak = state_dict["seconds"], state_dict["peak"]
-        self._tokens = state_dict["tokens"]
+        self.unit, self._per_step = state_dict["unit"], state_dict["per_step"]

@@ -184,9 +184,9 @@ def _compared(checkpoints: Sequence["Checkpoint"]) -> str:
 
 def _record(one: "Checkpoint", files: Sequence[Path], folder: str) -> bool:
     """Keep the files with the run in MLflow; where it was not tracked there is nothing to do, and that is well."""
-    from hcexp.run.checkpoint import run_id
     from hcexp.run.history import store_of
     from hcexp.tracking import add_files
+    from hcexp.tracking.outbox import run_id
 
     identity = run_id(one.run)
     return not identity or add_files(store_of(one.run, one.trained.config), identity, files, folder)

@@ -1,7 +1,6 @@
 """What a run left: its configuration, the weights of a checkpoint, and what can be built of these."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,9 +78,3 @@ def network_of(trained: Trained) -> nn.Module:
         reason = str(error).splitlines()[1].strip()
         raise ValueError(f"the checkpoint is of another network than the run recorded: {reason}") from error
     return model
-
-
-def run_id(run: Path) -> str:
-    """Of the run in MLflow; nothing if it was not tracked."""
-    path = run / "tracking.json"
-    return json.loads(path.read_text())["run_id"] or "" if path.is_file() else ""

@@ -16,10 +16,11 @@ from hcexp.data import TextTokenizer
 from hcexp.disk.checksum import checksum
 from hcexp.evaluation.benchmark import Benchmark, Watch
 from hcexp.evaluation.harness.task import HarnessTask
-from hcexp.run.checkpoint import Trained, network_of, run_id, tokenizer_of
+from hcexp.run.checkpoint import Trained, network_of, tokenizer_of
 from hcexp.run.history import store_of
 from hcexp.run.scores import Evaluation, ScoreCache, conditions
 from hcexp.tracking import add_metrics
+from hcexp.tracking.outbox import run_id
 
 GROUPS = ("evaluation", "downstream")
 KNOBS = ("data.tokenizer", "paths.cache", "trainer.accelerator", "trainer.precision", "tracking.uri")

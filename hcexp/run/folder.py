@@ -14,6 +14,7 @@ import yaml
 from hcexp.configuration import shipped
 from hcexp.evaluation import SUITES
 from hcexp.run.scores import final_metrics
+from hcexp.tracking.metrics import METRICS, tail
 
 STALE = "stale"  # among the runs: where `hcexp sweep --rerun-stale` sets them aside
 SET_ASIDE = re.compile(r".+-\d+")  # the name of a run that `hcexp sweep --rerun-stale` has set aside
@@ -76,13 +77,8 @@ class RunFolder:
         return self.metrics.get("perf/tokens_per_second") or next(newest, None)
 
     def _newest(self, metric: str) -> list[tuple[int, float]]:
-        """The last point of a curve in MLflow, if there is one."""
-        from hcexp.tracking import history, store_uri
-
-        tracked = self.path / "tracking.json"
-        run_id = json.loads(tracked.read_text())["run_id"] if tracked.is_file() else ""
-        uri = store_uri(self.config["tracking"].get("uri"), made_in(self.path.absolute()))
-        return history(uri, run_id, metric)[-1:]
+        """The last point of a curve, if there is one among the last that were recorded."""
+        return [(line.step, line.metrics[metric]) for line in tail(self.path / METRICS) if metric in line.metrics][-1:]
 
 
 def find_run(word: str, runs: Path) -> RunFolder:

@@ -9,11 +9,10 @@ from omegaconf import DictConfig
 
 from hcexp.callbacks.curves import average_name
 from hcexp.run.attempts import ATTEMPTS
-from hcexp.run.checkpoint import run_id
 from hcexp.run.folder import made_in
 from hcexp.run.run import RESULT
 from hcexp.run.scores import conditions, evaluations
-from hcexp.tracking import history, is_there, store_uri
+from hcexp.tracking import METRICS, read, store_uri
 
 
 class Point(NamedTuple):
@@ -26,7 +25,7 @@ class Point(NamedTuple):
 
 
 def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable[str]) -> list[Point]:
-    """The curves of a run in the tracking store; of what was evaluated only once, or never recorded, the last value.
+    """The curves that a run recorded; of what was evaluated only once, or never recorded, the last value.
 
     Args:
         run: its folder.
@@ -34,21 +33,17 @@ def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable
         parts: the sets and tasks that it evaluates, with the name of their suite before them: `v2/pile`.
         layers: the names of its layers, for their gradient norms.
 
-    A store that does not answer is warned of.
+    Raises ValueError if the file of its metrics is damaged.
     """
     training = ["train/loss", average_name(config.callbacks.curves.ema), "train/spikes"]
     training += [f"train/grad_norm/{layer}" for layer in layers]
     final = _final(run)
     evaluated = list(dict.fromkeys([*map(_measure, parts), *final]))
-    uri, identity = store_of(run, config), run_id(run)
     per_step = config.data.batch_size * config.data.sequence_length
-    points = []
-    known = identity != "" and is_there(uri, "no curves are read there")
+    points, recorded = [], read(run / METRICS)
     for metric in (*training, *evaluated):
-        recorded = history(uri, identity, metric) if known else []
-        if not recorded and metric in final:
-            recorded = [final[metric]]
-        points += [Point(metric, step, step * per_step, value) for step, value in recorded]
+        curve = recorded.get(metric) or ([final[metric]] if metric in final else [])
+        points += [Point(metric, step, step * per_step, value) for step, value in curve]
     return points
 
 

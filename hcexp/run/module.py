@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hcexp.data.loader import Batch
 from hcexp.evaluation import Benchmark
 from hcexp.model.init import key
 from hcexp.model.sharding import gathered
@@ -89,7 +88,7 @@ class TrainingModule(L.LightningModule):
         if algorithm not in (None, "norm"):
             raise ValueError(f"trainer.gradient_clip_algorithm={algorithm.value} is not supported: choose norm")
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed torch's generators by (seed, step, micro-batch, process).
 
         So what is random in a step, such as dropout, is drawn by a run that goes on from a checkpoint as it would have
@@ -101,10 +100,10 @@ class TrainingModule(L.LightningModule):
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """`loss` is what is minimised, `cross_entropy` what is reported: nats a token, the mean of the batch."""
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """`loss` is what is minimised, `reported` what the objective has for the curves, see `Losses`."""
         losses = self.objective(self.model, batch)
-        return {"loss": losses.minimised, "cross_entropy": losses.reported["loss"]}
+        return {"loss": losses.minimised, "reported": losses.reported}
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

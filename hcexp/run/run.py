@@ -155,9 +155,9 @@ class Run:
     def send_unsent(self) -> None:
         """Tell MLflow what a finished run could not, because the store was away; warns if it still is."""
         result = self.result()
-        if result["state"] == "finished" and result.get("run_id") and "uri" in self.config.tracking:
+        if result["state"] == "finished" and "uri" in self.config.tracking:
             uri = store_uri(self.config.tracking.uri, self.config.paths.runs)
-            rank_zero_only(send_unsent)(uri, result["run_id"], self.directory)
+            rank_zero_only(send_unsent)(uri, self.directory)
 
 
 def _local_rank() -> int:

@@ -1,6 +1,5 @@
 """A run's training: from its newest checkpoint, or from the start, to its result."""
 
-import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -11,20 +10,21 @@ from typing import Any
 
 import lightning.pytorch as L
 from hydra.utils import instantiate
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
-from hcexp.callbacks import at_step, to_go_on_from
+from hcexp.callbacks import StepCallback, at_step, to_go_on_from
 from hcexp.configuration import shareable
 from hcexp.data.loader import require_even
 from hcexp.disk.atomic import write_json, write_text
 from hcexp.run.attempts import ATTEMPTS, attempts
+from hcexp.run.folder import RunFolder
 from hcexp.run.identity import differences, effective, listed, load_config
 from hcexp.run.module import TrainingModule
 from hcexp.run.record import record
 from hcexp.run.run import CONFIG, HASHED, RESULT, Run
 from hcexp.tracking import labels, public, telling
+from hcexp.tracking.logger import FileLogger
 
 # Of the processes of one run, the first writes its files.
 _write_json, _write_text = rank_zero_only(write_json), rank_zero_only(write_text)
@@ -46,22 +46,17 @@ def train(run: Run) -> dict[str, Any]:
     run.prepare()
     module = _module(run)
     callbacks = _callbacks(run)
-    tracked = directory / "tracking.json"
-    run_id = json.loads(tracked.read_text())["run_id"] or None if tracked.exists() else None
-    logger = instantiate(config.tracking, runs=config.paths.runs, run_id=run_id, folder=str(directory))
     taken = attempts(directory / ATTEMPTS, checkpoint, made_by, config, run.overrides)
     begun = {"record": made_by, "attempts": taken}
+    logger = _logger(run, taken[-1]["step"])
     try:
-        run_id = logger.run_id or run_id or ""
-        _write_json(tracked, {"run_id": run_id})
         _write_json(directory / ATTEMPTS, taken)
         _write_json(directory / HASHED, run.content)
         recorded = _recorded(run)
         if run.named_by is config:
             _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(recorded)))
-        logger.log_hyperparams(telling(recorded, run.overrides))
-        logger.log_record({**made_by, **labels(recorded)})
-        logger.log_file(directory / CONFIG)
+        tags = {**made_by, **labels(recorded)}
+        logger.tell(params=telling(recorded, run.overrides), tags=tags, file=directory / CONFIG)
         metrics = _fit(run, module, callbacks, logger, checkpoint)
         steps = run.trainer.global_step
         result = _finish(
@@ -72,7 +67,7 @@ def train(run: Run) -> dict[str, Any]:
             steps=steps,
             tokens=steps * module.tokens_per_step,
             parameters=sum(p.numel() for p in module.model.parameters()),
-            run_id=run_id,
+            run_id=logger.run_id,
         )
     except BaseException as error:
         if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
@@ -128,8 +123,16 @@ def _callbacks(run: Run) -> list[L.Callback]:
     return list(callbacks.values())
 
 
+def _logger(run: Run, step: int) -> FileLogger:
+    """The logger of a run that goes on from `step`, called in MLflow `dhc n=4, seed 0 · 946a9d60`, or by its row."""
+    config, mode = run.config, RunFolder(run.directory, _recorded(run), {}).mode
+    name = config.tracking.get("run_name") or f"{mode}, seed {config.seed}"
+    where = {"runs": config.paths.runs, "folder": str(run.directory), "step": step}
+    return instantiate(config.tracking, run_name=f"{name} · {run.identity[:8]}", **where)
+
+
 def _fit(
-    run: Run, module: TrainingModule, callbacks: Sequence[L.Callback], logger: Logger, checkpoint: Path | None
+    run: Run, module: TrainingModule, callbacks: Sequence[L.Callback], logger: FileLogger, checkpoint: Path | None
 ) -> dict[str, float]:
     """Train from a checkpoint, or from the start, to the last step; returns and logs the final metrics."""
     config = run.config
@@ -152,21 +155,22 @@ def _fit(
             f"{checkpoint} is of another network than this code makes ({str(error).splitlines()[1].strip()}): "
             f"use the code that began the run, or delete {checkpoint.parent} to train from the start"
         ) from error
-    pruned = trainer.global_step < config.steps and any(getattr(c, "pruned", False) for c in callbacks)
+    watching = [callback for callback in callbacks if isinstance(callback, StepCallback)]
+    pruned = trainer.global_step < config.steps and any(c.pruned for c in watching)
     if trainer.global_step < config.steps and not pruned:  # a limit of the trainer's own, or a signal
         raise ValueError(f"training ended at step {trainer.global_step} of steps={config.steps}")
     if module.validated_step != trainer.global_step:
         trainer.validate(module, datamodule=run.data, verbose=False, weights_only=True)
     metrics = dict(module.validation)
-    for callback in callbacks:
-        metrics |= getattr(callback, "metrics", {})
+    for callback in watching:
+        metrics |= callback.metrics
     if pruned:  # it may go on, and then has no points here that an uninterrupted run would not have
-        logger.prune(trainer.global_step)
+        logger.tell(tags={"pruned": trainer.global_step})
     else:
         logger.log_metrics(metrics, step=trainer.global_step)
     logger.save()
     if checkpoint := at_step(run.directory / "checkpoints", trainer.global_step):
-        logger.log_checkpoint(checkpoint)
+        logger.tell(checkpoint=checkpoint)
     return metrics
 
 

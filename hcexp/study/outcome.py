@@ -1,4 +1,4 @@
-"""What became of a point: what its run left on the disk and in MLflow, and what was measured since."""
+"""What became of a point: what its run left on the disk, and what was measured since."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,20 +8,19 @@ from hcexp.evaluation import SUITES
 from hcexp.run.scores import evaluations, final_metrics
 from hcexp.study.point import Point
 from hcexp.study.sweep.sweep import Outcome
-from hcexp.tracking import history, store_uri
+from hcexp.tracking import METRICS, read
 
 
 def outcome(point: Point) -> Outcome:
-    """What the point's run left, with its curves if it was tracked.
+    """What the point's run left, with its curves: an empty one where none was recorded.
 
     The metrics are those that it finished with and those that `hcexp evaluate` added (see `final_metrics`).
     """
     result = point.run.result()
     finished = result["state"] == "finished"
-    config = point.run.config
-    uri = store_uri(config.tracking.get("uri"), config.paths.runs)
     metrics = final_metrics(point.run.directory, result) if finished else {}
     drawn = _drawn(point, result, metrics) if finished else []
+    curves = read(point.run.directory / METRICS) if drawn else {}
     return Outcome(
         label=point.row.label,
         seed=point.seed,
@@ -31,7 +30,7 @@ def outcome(point: Point) -> Outcome:
         error=result["error"],
         command=point.command,
         result=result,
-        curve={name: history(uri, result["run_id"], name) for name in drawn},
+        curve={name: curves.get(name, []) for name in drawn},
     )
 
 

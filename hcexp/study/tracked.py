@@ -1,6 +1,5 @@
 """A sweep in MLflow: the runs of its points are the children of a run that keeps its report."""
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 from hcexp.run.run import RESULT
 from hcexp.study.sweep.sweep import Sweep
 from hcexp.tracking import adopt, close_parent, fail_run, open_parent, open_store, public, send_unsent, store_uri
+from hcexp.tracking.outbox import run_id
 from hcexp.tracking.store import one_line
 
 
@@ -41,8 +41,8 @@ class TrackedSweep:
             for identity, label in known:
                 self.adopt(identity, label)
                 folder = self._runs / identity
-                if self._uri is not None and (folder / RESULT).is_file() and (run_id := self._run_id(identity)):
-                    send_unsent(self._uri, run_id, folder)
+                if self._uri is not None and (folder / RESULT).is_file() and self._run_id(identity):
+                    send_unsent(self._uri, folder)
 
     def adopt(self, identity: str, label: str) -> None:
         """Make a child of the run with this identity, if it is in the store by now, tagged with its row."""
@@ -84,5 +84,4 @@ class TrackedSweep:
 
     def _run_id(self, identity: str) -> str:
         """Of the run in MLflow; empty if it is not there."""
-        path = self._runs / identity / "tracking.json"
-        return json.loads(path.read_text())["run_id"] if path.is_file() else ""
+        return run_id(self._runs / identity)

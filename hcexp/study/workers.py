@@ -1,7 +1,7 @@
 """Runs the points of a source: one process a run, several at a time, beside those of other drivers."""
 
+import math
 import os
-import re
 import signal
 import sys
 import time
@@ -14,18 +14,19 @@ from pathlib import Path
 import torch
 
 from hcexp.callbacks.checkpoint_folder import by_step
+from hcexp.callbacks.progress import clock, short
 from hcexp.configuration import shareable
 from hcexp.disk.atomic import write_json
 from hcexp.run.run import RESULT
 from hcexp.study.claim import Claim, Source
 from hcexp.study.launch import LOST, launch
 from hcexp.study.point import Point
+from hcexp.tracking.metrics import METRICS, tail
 
 LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 POLL_SECONDS = 0.2
 TAIL_BYTES = 4096
-STEP = re.compile(r"^step (\d+)/(\d+)  (.*)$", re.MULTILINE)
 
 
 @dataclass
@@ -43,12 +44,20 @@ class Worker:
         return self.claim.point
 
     def progress(self) -> tuple[float, str]:
-        """Share of the steps done, and the run's own line on loss and speed, from the end of its log."""
-        lines = STEP.findall(_tail(self.point.run.directory / LOG))
+        """Share of the steps done, and loss, speed and time left, by what the process has recorded so far."""
+        seconds = time.monotonic() - self.started
+        begun = 1000 * (time.time() - seconds)
+        lines = [line for line in tail(self.point.run.directory / METRICS) if line.time >= begun]
         if not lines:
             return 0.0, "starting"
-        step, steps, status = lines[-1]
-        return int(step) / int(steps), status
+        step, steps = lines[-1].step, self.point.run.config.steps
+        newest = {name: value for line in lines for name, value in line.metrics.items()}
+        said = [f"loss {newest['train/loss']:.3f}"] if "train/loss" in newest else []
+        for unit in ("tokens", "samples"):
+            if rate := newest.get(f"perf/{unit}_per_second"):
+                said.append(f"{short(rate)} {unit}/s")
+        left = (steps - step) * seconds / (step - self.begun) if step > self.begun else math.nan
+        return step / steps, "  ".join([*said, f"{clock(left)} left"])
 
     def signal(self, signum: int) -> None:
         """To all processes of the run, if there is still one."""

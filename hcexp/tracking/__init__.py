@@ -1,29 +1,30 @@
-"""What a run leaves in MLflow: the store (made or checked before training) and the buffered logger."""
+"""What is recorded of a run: the metrics file in its folder, and MLflow, which is told from it and never asked.
 
-from hcexp.tracking.afterwards import add_files, add_metrics, is_there
-from hcexp.tracking.history import history
-from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
+The loggers are in `tracking.logger`: whoever reads what was recorded has no need of Lightning.
+"""
+
+from hcexp.tracking.afterwards import add_files, add_metrics
+from hcexp.tracking.metrics import METRICS, read, tail
 from hcexp.tracking.outbox import send_unsent
 from hcexp.tracking.parameters import labels, parameters, telling
 from hcexp.tracking.parents import adopt, close_parent, fail_run, open_parent
 from hcexp.tracking.store import open_store, public, store_uri
 
 __all__ = [
-    "BufferedMLFlowLogger",
-    "NoTracking",
+    "METRICS",
     "add_files",
     "add_metrics",
     "adopt",
     "close_parent",
     "fail_run",
-    "history",
-    "is_there",
     "labels",
     "open_parent",
     "open_store",
     "parameters",
     "public",
+    "read",
     "send_unsent",
     "store_uri",
+    "tail",
     "telling",
 ]

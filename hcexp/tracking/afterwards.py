@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hcexp.tracking.logger import FLUSH_COUNT, entry
-from hcexp.tracking.store import public, require_answer
+from hcexp.tracking.outbox import METRICS_A_CALL, as_metric
+from hcexp.tracking.store import one_line, public, require_answer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,12 +22,10 @@ def add_metrics(uri: str, run_id: str, metrics: Mapping[str, float], step: int) 
     """
 
     def write(client: "MlflowClient") -> None:
-        from mlflow.entities import Metric
-
         now = int(time.time() * 1000)
-        batch = [Metric(*entry(name, value, now, step)) for name, value in metrics.items()]
-        for start in range(0, len(batch), FLUSH_COUNT):
-            client.log_batch(run_id, metrics=batch[start : start + FLUSH_COUNT])
+        batch = [as_metric(name, value, now, step) for name, value in metrics.items()]
+        for start in range(0, len(batch), METRICS_A_CALL):
+            client.log_batch(run_id, metrics=batch[start : start + METRICS_A_CALL])
 
     return _add(uri, run_id, "scores", write)
 
@@ -42,33 +40,18 @@ def add_files(uri: str, run_id: str, files: Iterable[Path], folder: str) -> bool
     return _add(uri, run_id, "files", write)
 
 
-def is_there(uri: str, without: str) -> bool:
-    """Whether the store answers; a warning says what is done `without` it."""
-    address = urlsplit(uri)
-    try:
-        if address.scheme.startswith("sqlite") and not Path(address.path.removeprefix("/")).is_file():
-            raise FileNotFoundError("there is no such file")  # MLflow would make an empty one
-        require_answer(uri)
-    except OSError as error:
-        _warn(uri, without, error)
-        return False
-    return True
-
-
 def _add(uri: str, run_id: str, what: str, write: "Callable[[MlflowClient], None]") -> bool:
-    without = f"the {what} are not recorded there"
-    if not run_id or not is_there(uri, without):
+    if not run_id:
         return False
     from mlflow import MlflowClient
 
     try:
+        address = urlsplit(uri)
+        if address.scheme.startswith("sqlite") and not Path(address.path.removeprefix("/")).is_file():
+            raise FileNotFoundError("there is no such file")  # MLflow would make an empty one
+        require_answer(uri)
         write(MlflowClient(uri))
     except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
-        _warn(uri, without, error)
+        warnings.warn(f"{public(uri)}: the {what} are not recorded there ({one_line(error, uri)})", stacklevel=3)
         return False
     return True
-
-
-def _warn(uri: str, without: str, error: Exception) -> None:
-    reason = str(error).strip().partition("\n")[0].replace(uri, public(uri))[:200]
-    warnings.warn(f"{public(uri)}: {without} ({reason})", stacklevel=4)

@@ -1,164 +1,168 @@
-"""What an MLflow run is still to be told, and the file that keeps it while the store is away."""
+"""What an MLflow run has been told of a run's folder, and what it still has to be told."""
 
 import json
-import os
+import math
+import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from itertools import groupby
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hcexp.disk.atomic import write_json
+from hcexp.tracking.metrics import METRICS, lines
 from hcexp.tracking.store import impatient, one_line, public, require_answer
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
-UNSENT = "unsent.jsonl"  # in the run's folder
-A_CALL = {"metric": 900, "param": 100, "tag": 100}  # entries; MLflow takes 1,000 metrics
-
-
-class DiskFull(OSError):
-    """What the store did not take has no room in the run's folder either."""
+TRACKING = "tracking.json"  # in the run's folder
+METRICS_A_CALL, TEXTS_A_CALL = 900, 100  # MLflow takes 1,000 metrics, 100 parameters, 100 tags
+ERROR_TAG, PRUNED_TAG = "error", "pruned"
+LEFT = "not all is there yet: the rest lies in {}, and the same command sends it"
 
 
 class Outbox:
-    """Entries for an MLflow run, sent in the order in which they came.
+    """Tells an MLflow run the metrics in a run's file, and what else is put in here, be it much later.
 
-    An entry is a dictionary of strings and numbers; its first key says what it is:
+    `tracking.json` in the run's folder has the id of the MLflow run, how many bytes of the metrics file the store has
+    taken, the last step of every metric that it has, and the parameters, tags, files and status that it has not. It is
+    written after the store has taken, or refused, something. What a process killed in between has sent is sent again
+    from the same line of the file, and MLflow knows a metric of the same name, step, value and time again.
 
-        {"metric": name, "value": 1.0, "timestamp": milliseconds, "step": 10}
-        {"param": name, "value": text} and {"tag": name, "value": text}
-        {"artifact": path, "folder": folder or None}
-        {"status": "FINISHED", "timestamp": milliseconds}
-
-    What the store does not take goes into the file `path`, one entry a line, and is sent before all that comes later,
-    by this process or the next. An entry that the store has taken unheard is no harm: MLflow knows a metric of the same
-    name, step, value and time again.
+    Of a step that the store has, a metric is not sent again: not after the file was cut, not at the end of a run.
 
     Args:
         uri: of the store.
-        path: of the file; None keeps everything in memory.
+        folder: of the run.
+
+    Raises:
+        ValueError: in one line, if `tracking.json` is damaged.
     """
 
-    def __init__(self, uri: str, path: Path | None = None) -> None:
-        self.uri, self.path = uri, path
-        self._entries: list[dict[str, Any]] = []
+    def __init__(self, uri: str, folder: Path) -> None:
+        self.uri, self.folder = uri, folder
+        told = _told(folder)
+        self.run_id: str = told.get("run_id") or ""  # who sets another one, sets offset and steps
+        self.offset: int = told.get("offset", 0)
+        self.steps: dict[str, int] = told.get("steps", {})
+        self.params: dict[str, str] = told.get("params", {})
+        self.tags: dict[str, str] = told.get("tags", {})
+        self.files: list[list[str | None]] = told.get("files", [])  # path, and the folder among the artifacts
+        self.status: list[Any] | None = told.get("status")  # and milliseconds since 1970
 
-    def __len__(self) -> int:
-        """Entries in memory and in the file."""
-        return len(self._entries) + sum(1 for _ in self._kept())
+    def waits(self) -> bool:
+        """Whether there is something on the disk or in here that the store has not taken."""
+        metrics = self.folder / METRICS
+        unsent = metrics.stat().st_size > self.offset if metrics.is_file() else False
+        return bool(unsent or self.params or self.tags or self.files or self.status)
 
-    @property
-    def waiting(self) -> int:
-        """Entries in memory."""
-        return len(self._entries)
-
-    def put(self, **entry: Any) -> None:
-        self._entries.append(entry)
-
-    def send(self, client: "MlflowClient", run_id: str) -> None:
-        """Tell the store everything.
-
-        Raises what MLflow, SQLAlchemy and requests raise, or ConnectionError, within seconds; what was not taken is
-        then kept; DiskFull if it cannot be.
-        """
-        try:
-            if len(self):
-                require_answer(self.uri)
-            kept = list(self._kept())
-            while kept:
-                del kept[: self._send_first(kept, client, run_id)]
-            if self.path:
-                self.path.unlink(missing_ok=True)
-            while self._entries:
-                del self._entries[: self._send_first(self._entries, client, run_id)]
-        except Exception:
+    def rewind(self) -> None:
+        """Look through the metrics file from its start, which must be called before lines are cut out of it."""
+        if self.offset:
+            self.offset = 0
             self.keep()
-            raise
 
     def keep(self) -> None:
-        """Put what is in memory into the file, for good.
+        """Write `tracking.json`, for good. Raises OSError in one line."""
+        state = {name: value for name, value in vars(self).items() if name not in ("uri", "folder") and value}
+        write_json(self.folder / TRACKING, state)
 
-        Raises:
-            DiskFull: in one line.
+    def send(self, client: "MlflowClient") -> None:
+        """Tell the store everything; whatever comes of it is to be kept (see `keep`).
+
+        Raises what MLflow, SQLAlchemy and requests raise, or ConnectionError, within seconds.
         """
-        if self.path is None or not self._entries:
-            return
-        size = self.path.stat().st_size if self.path.exists() else 0
-        try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in self._entries)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            with suppress(OSError):
-                os.truncate(self.path, size)  # half a line would spoil the next one
-            line = f"{self.path} cannot be written ({error.strerror}), and {public(self.uri)} does not take metrics"
-            raise DiskFull(error.errno, f"{line}: make room, and the same command goes on") from error
-        self._entries.clear()
+        require_answer(self.uri)
+        self._send_metrics(client)
+        self._send_texts(client)
+        while self.files:
+            self._send_file(client, *self.files[0])
+            del self.files[0]
+        if self.status:
+            with impatient():
+                client.set_terminated(self.run_id, *self.status)
+            self.status = None
 
-    def _kept(self) -> Iterator[dict[str, Any]]:
-        try:
-            lines = self.path.read_text(encoding="utf-8").split("\n") if self.path else []
-        except FileNotFoundError:
-            return
-        for line in lines[:-1]:  # a killed process may have left the last one without its end
-            yield json.loads(line)
+    def _send_metrics(self, client: "MlflowClient") -> None:
+        batch: list[Metric] = []
+        steps, end = dict(self.steps), self.offset
+        for end, line in lines(self.folder / METRICS, self.offset):
+            for name, value in line.metrics.items():
+                if line.step > steps.get(name, -1):
+                    steps[name] = line.step
+                    batch.append(as_metric(name, value, line.time, line.step))
+            if len(batch) >= METRICS_A_CALL:
+                self._log(client, batch, steps, end)
+                batch = []
+        self._log(client, batch, steps, end)
 
-    def _send_first(self, entries: list[Mapping[str, Any]], client: "MlflowClient", run_id: str) -> int:
-        """Send the first entries, as many of one kind as a call takes; says how many these were."""
-        kind, alike = next(groupby(entries, key=lambda entry: next(iter(entry))))
-        if kind == "artifact":
-            self._send_file(entries[0], client, run_id)
-            return 1
-        with impatient():
-            if kind == "status":
-                _set_status(entries[0], client, run_id)
-                return 1
-            batch = [entry for entry, _ in zip(alike, range(A_CALL[kind]), strict=False)]
-            client.log_batch(run_id, **{f"{kind}s": [_entity(entry) for entry in batch]})
-        return len(batch)
+    def _log(self, client: "MlflowClient", batch: "list[Metric]", steps: Mapping[str, int], end: int) -> None:
+        for start in range(0, len(batch), METRICS_A_CALL):
+            with impatient():
+                client.log_batch(self.run_id, metrics=batch[start : start + METRICS_A_CALL])
+        self.steps, self.offset = dict(steps), end
 
-    def _send_file(self, entry: Mapping[str, Any], client: "MlflowClient", run_id: str) -> None:
+    def _send_texts(self, client: "MlflowClient") -> None:
+        from mlflow.entities import Param, RunTag
+
+        while self.params or self.tags:
+            params, tags = (list(texts.items())[:TEXTS_A_CALL] for texts in (self.params, self.tags))
+            with impatient():
+                client.log_batch(self.run_id, params=[Param(*p) for p in params], tags=[RunTag(*t) for t in tags])
+            for texts, sent in ((self.params, params), (self.tags, tags)):
+                for name, _ in sent:
+                    del texts[name]
+
+    def _send_file(self, client: "MlflowClient", path: str, folder: str | None) -> None:
         try:
-            client.log_artifact(run_id, entry["artifact"], entry["folder"])
+            client.log_artifact(self.run_id, path, folder)
         except Exception as error:  # a store that is there, and will not take the file, must not hold up the rest
             require_answer(self.uri)
-            name = Path(entry["artifact"]).name
-            warnings.warn(
-                f"{public(self.uri)}: {name} could not be kept there ({one_line(error, self.uri)})", stacklevel=2
-            )
+            why = one_line(error, self.uri)
+            warnings.warn(f"{public(self.uri)}: {Path(path).name} could not be kept there ({why})", stacklevel=2)
 
 
-def send_unsent(uri: str, run_id: str, folder: Path) -> None:
+def run_id(folder: Path) -> str:
+    """The id of a run in MLflow, by its folder; empty if it was never tracked. Raises ValueError as `Outbox` does."""
+    return _told(folder).get("run_id") or ""
+
+
+def send_unsent(uri: str, folder: Path) -> None:
     """Send what a run that has ended could not; a store that still does not take it is warned of."""
+    outbox = Outbox(uri, folder)
+    if not outbox.run_id or not outbox.waits():
+        return
     from mlflow.tracking import MlflowClient
 
-    outbox = Outbox(uri, folder / UNSENT)
-    if not len(outbox):
-        return
     try:
-        require_answer(uri)
-        outbox.send(MlflowClient(uri), run_id)
+        outbox.send(MlflowClient(uri))
+        outbox.keep()
     except Exception as error:  # MLflow's, SQLAlchemy's and requests' own
-        warnings.warn(f"{public(uri)}: {left(outbox)} ({one_line(error, uri)})", stacklevel=2)
+        warnings.warn(f"{public(uri)}: {LEFT.format(folder)} ({one_line(error, uri)})", stacklevel=2)
 
 
-def left(outbox: Outbox) -> str:
-    """What has still to be sent, for a message."""
-    return f"{len(outbox)} entries are not there yet: they lie in {outbox.path}, and the same command sends them"
+def as_metric(name: str, value: float, milliseconds: int, step: int) -> "Metric":
+    """A metric as the store takes it; an infinite value is nan, as MLflow's database would make it 1.8e308."""
+    from mlflow.entities import Metric
+
+    return Metric(_allowed(name), math.nan if math.isinf(value) else float(value), milliseconds, step)
 
 
-def _set_status(entry: Mapping[str, Any], client: "MlflowClient", run_id: str) -> None:
-    client.set_terminated(run_id, entry["status"], entry["timestamp"])
+@cache
+def _allowed(name: str) -> str:
+    return re.sub(r"[^\w/. :-]+", "_", name, flags=re.ASCII)
 
 
-def _entity(entry: Mapping[str, Any]) -> Any:
-    from mlflow.entities import Metric, Param, RunTag
-
-    if "metric" in entry:
-        return Metric(entry["metric"], entry["value"], entry["timestamp"], entry["step"])
-    if "param" in entry:
-        return Param(entry["param"], entry["value"])
-    return RunTag(entry["tag"], entry["value"])
+def _told(folder: Path) -> Mapping[str, Any]:
+    path = folder / TRACKING
+    try:
+        told = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it, and the run is recorded anew") from None
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} is damaged (it has no run_id): delete it, and the run is recorded anew")
+    return told

@@ -6,7 +6,7 @@ Nobody here waits for a store that is away, for there are workers that would wai
 from collections.abc import Mapping
 from pathlib import Path
 
-from hcexp.tracking.logger import ERROR_TAG
+from hcexp.tracking.outbox import ERROR_TAG
 from hcexp.tracking.store import impatient, require_answer
 
 PARENT = "mlflow.parentRunId"

@@ -3,41 +3,32 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers.logger import DummyLogger
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 
-class Rows(Dataset):
-    """Row i is a pure function of i; a row of nan where the test asks for it."""
-
-    def __init__(self, length, bad=()):
-        self.length, self.bad = length, bad
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, index):
-        row = torch.randn(4, generator=torch.Generator().manual_seed(index))
-        return row * float("nan") if index in self.bad else row
+def rows(start, length, bad=()):
+    """One row a batch; row i is a pure function of i, or nan where the test asks for it."""
+    made = [torch.randn(4, generator=torch.Generator().manual_seed(i)) for i in range(start, length)]
+    return DataLoader([row * float("nan") if i in bad else row for i, row in enumerate(made, start)], batch_size=1)
 
 
 class Regression(L.LightningModule):
     """A step of microseconds that behaves like the objectives: no self.log, `grad_norm` after each step."""
 
-    tokens_per_step = 1000
+    tokens_per_step, samples_per_step = 1000, 10
 
-    def __init__(self, length=1000, bad=(), start=0, validation=0, milestones=()):
+    def __init__(self, length=200, bad=(), start=0, validation=0):
         super().__init__()
         torch.manual_seed(0)
         self.layer = torch.nn.Linear(4, 1)
         self.length, self.bad, self.start, self.validation = length, bad, start, validation
-        self.milestones = list(milestones)
         self.seen, self.grad_norms, self.validated = [], [], []
 
     def training_step(self, batch, batch_idx):
         loss = (self.layer(batch) ** 2).mean()
         self.seen.append(loss.item())
         # What is minimised may hold more than what is reported, such as a z-loss.
-        return {"loss": loss + 5, "cross_entropy": loss.detach()}
+        return {"loss": loss + 5, "reported": {"loss": loss.detach(), "aux": batch.sum()}}
 
     def validation_step(self, batch, batch_idx):
         self.validated.append(self.trainer.global_step)
@@ -52,11 +43,10 @@ class Regression(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def train_dataloader(self):
-        rows = range(self.start, self.length)  # a resumed run skips what it has seen, as the data module does
-        return DataLoader(torch.utils.data.Subset(Rows(self.length, self.bad), rows), batch_size=1)
+        return rows(self.start, self.length, self.bad)  # a resumed run skips what it has seen
 
     def val_dataloader(self):
-        return DataLoader(Rows(self.validation or 1), batch_size=1)
+        return rows(0, self.validation or 1)
 
 
 class Memory(DummyLogger):
@@ -64,14 +54,11 @@ class Memory(DummyLogger):
 
     def __init__(self):
         super().__init__()
-        self.curves, self.saves = {}, 0
+        self.curves = {}
 
     def log_metrics(self, metrics, step=None):
         for name, value in metrics.items():
             self.curves.setdefault(name, []).append((step, value))
-
-    def save(self):
-        self.saves += 1
 
 
 @pytest.fixture

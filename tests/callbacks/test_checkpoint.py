@@ -1,5 +1,6 @@
 import builtins
 import errno
+import io
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from hcexp.callbacks import StepCheckpoint, checkpoint_bytes, latest
+from hcexp.callbacks.checkpoint_folder import remove
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -22,19 +24,23 @@ def weights(path):
     return torch.load(path, weights_only=True)["state_dict"]["layer.weight"]
 
 
-def test_the_newest_are_kept_and_the_end_is_among_them(regression, fit, tmp_path):
-    module = regression()
-    fit(module, [StepCheckpoint(5, keep=2, folder=tmp_path)], 23)
-    assert names(tmp_path) == ["step=000020.ckpt", "step=000023.ckpt"]
-    assert torch.equal(weights(latest(tmp_path)), module.layer.weight)
+@pytest.fixture
+def watched():
+    """A `StepCheckpoint` that notes in `events` each optimiser step that it saves, with all that the test wants."""
+
+    class Watched(StepCheckpoint):
+        def __init__(self, every, folder, note=lambda module: ()):
+            super().__init__(every, folder=folder)
+            self.events, self.note = [], note
+
+        def _save(self, trainer, pl_module):
+            self.events.append((trainer.global_step, *self.note(pl_module)))
+            super()._save(trainer, pl_module)
+
+    return Watched
 
 
-def test_the_folder_is_in_the_run_by_default(regression, fit, tmp_path):
-    fit(regression(), [StepCheckpoint(5)], 5)
-    assert names(tmp_path / "checkpoints") == ["step=000005.ckpt"]
-
-
-def test_the_log_is_written_before_a_checkpoint(regression, memory, fit, tmp_path):
+def test_the_newest_are_kept_and_the_log_is_written_before_each(regression, memory, fit, tmp_path):
     events = []
 
     class Watched(regression):
@@ -42,20 +48,18 @@ def test_the_log_is_written_before_a_checkpoint(regression, memory, fit, tmp_pat
             events.append("checkpoint")
 
     memory.save = lambda: events.append("log")
-    fit(Watched(), [StepCheckpoint(5, folder=tmp_path)], 15, memory)
+    module, folder = Watched(), tmp_path / "checkpoints"  # the default
+    fit(module, [StepCheckpoint(5, keep=2)], 23, memory)
+    assert names(folder) == ["step=000020.ckpt", "step=000023.ckpt"]
+    assert torch.equal(weights(latest(folder)), module.layer.weight)
     places = [place for place, event in enumerate(events) if event == "checkpoint"]
-    assert len(places) == 3 and all(events[place - 1] == "log" for place in places)
+    assert len(places) == 5 and all(events[place - 1] == "log" for place in places)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("interrupted", [5, 8])
+@pytest.mark.parametrize(("accumulate", "interrupted"), [(1, 5), (2, 8)])
 def test_a_resumed_run_is_the_uninterrupted_one(regression, fit, tmp_path, accumulate, interrupted):
     # 14 batches an epoch: the interruption is inside one; a validation falls on some checkpoints
-    knobs = {
-        "accumulate_grad_batches": accumulate,
-        "val_check_interval": 4 * accumulate,
-        "limit_val_batches": 1,
-    }
+    knobs = {"accumulate_grad_batches": accumulate, "val_check_interval": 4 * accumulate, "limit_val_batches": 1}
     knobs |= {"check_val_every_n_epoch": None}
     whole = regression()
     fit(whole, [StepCheckpoint(50, folder=tmp_path / "whole")], 20, **knobs)
@@ -70,31 +74,17 @@ def test_a_resumed_run_is_the_uninterrupted_one(regression, fit, tmp_path, accum
     assert names(tmp_path / "parts") == ["step=000014.ckpt", "step=000020.ckpt"]
 
 
-def test_nothing_is_saved_between_micro_batches(regression, fit, tmp_path):
+def test_nothing_is_saved_between_micro_batches(regression, fit, watched, tmp_path):
     fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 5, accumulate_grad_batches=4)
-    saved = []
-
-    class Watched(StepCheckpoint):
-        def _save(self, trainer, pl_module):
-            saved.append((trainer.global_step, len(pl_module.seen)))
-            super()._save(trainer, pl_module)
-
-    callbacks = [Watched(5, folder=tmp_path)]
-    fit(regression(start=20), callbacks, 15, ckpt=latest(tmp_path), accumulate_grad_batches=4)
-    assert saved == [(10, 20), (15, 40)]
+    callback = watched(5, tmp_path, lambda module: [len(module.seen)])
+    fit(regression(start=20), [callback], 15, ckpt=latest(tmp_path), accumulate_grad_batches=4)
+    assert callback.events == [(10, 20), (15, 40)]
 
 
-def test_where_a_validation_is_due_the_checkpoint_comes_after_it(regression, fit, tmp_path):
-    events = []
-
-    class Watched(StepCheckpoint):
-        def _save(self, trainer, pl_module):
-            events.append(("save", trainer.global_step, len(pl_module.validated)))
-            super()._save(trainer, pl_module)
-
-    knobs = {"val_check_interval": 4, "limit_val_batches": 1}
-    fit(regression(), [Watched(2, folder=tmp_path)], 8, **knobs)
-    assert events == [("save", 2, 0), ("save", 4, 1), ("save", 6, 1), ("save", 8, 2)]
+def test_where_a_validation_is_due_the_checkpoint_comes_after_it(regression, fit, watched, tmp_path):
+    callback = watched(2, tmp_path, lambda module: [len(module.validated)])
+    fit(regression(), [callback], 8, val_check_interval=4, limit_val_batches=1)
+    assert callback.events == [(2, 0), (4, 1), (6, 1), (8, 2)]
 
 
 @pytest.mark.parametrize("batch", [3, 4])  # the second is the last before a validation
@@ -170,10 +160,10 @@ def test_the_room_of_older_checkpoints_is_counted(regression, fit, tmp_path, mon
 
 def test_no_room_stops_before_a_save(regression, fit, tmp_path, monkeypatch):
     class Filling(StepCheckpoint):
-        def on_train_batch_end(self, trainer, *args):
-            if trainer.global_step == 10:
+        def on_step_end(self, trainer, step):
+            if step == 10:
                 monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 0))
-            super().on_train_batch_end(trainer, *args)
+            super().on_step_end(trainer, step)
 
     with pytest.raises(OSError, match=r"1 checkpoint needs .* 0 B are free") as error:
         fit(regression(), [Filling(5, folder=tmp_path)], 20)
@@ -181,37 +171,24 @@ def test_no_room_stops_before_a_save(regression, fit, tmp_path, monkeypatch):
     assert names(tmp_path) == ["step=000005.ckpt"] and weights(latest(tmp_path)).isfinite().all()
 
 
-@pytest.mark.parametrize("survives", [0, 500, 3000])  # bytes
+@pytest.mark.parametrize("survives", [0, 3000])  # bytes
 def test_a_disk_that_fills_up_midway_leaves_the_earlier_ones(regression, fit, tmp_path, monkeypatch, survives):
     fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 10)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    real = builtins.open
 
-    def full(path, mode="r", *args, **kwargs):
-        file = real(path, mode, *args, **kwargs)
-        if "w" not in mode or not str(path).startswith(str(tmp_path)):
-            return file
-        written, write = 0, file.write
+    class Full(io.FileIO):
+        written = 0
 
-        class Full:
-            def write(self, data):
-                nonlocal written
-                written += len(data)
-                if written > survives:
-                    write(bytes(data)[: len(data) // 2])
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                return write(data)
+        def write(self, data):
+            self.written += len(data)
+            if self.written <= survives:
+                return super().write(data)
+            super().write(bytes(data)[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-            def __getattr__(self, name):
-                return getattr(file, name)
-
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *exc):
-                file.close()
-
-        return Full()
+    def full(path, mode="r", *args, genuine=builtins.open, **kwargs):
+        new = mode == "wb" and str(path).startswith(str(tmp_path))
+        return Full(path, "w") if new else genuine(path, mode, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "open", full)
     with pytest.raises(OSError, match="step=000015.ckpt was not written .No space left on device.: make room") as error:
@@ -239,24 +216,18 @@ def test_the_estimate_is_close(fit, regression, tmp_path):
     assert size < before < 1.2 * size
 
 
-def test_what_a_killed_process_was_writing_is_removed(regression, fit, tmp_path):
+def test_what_a_killed_process_left_is_removed(regression, fit, tmp_path, monkeypatch):
+    """Half a checkpoint, and what it would have deleted after its last one."""
     (tmp_path / "step=000005.ckpt.partial").write_bytes(b"half")
     (tmp_path / "step=000004.ckpt.partial").mkdir()  # sharded
     (tmp_path / "step=000004.ckpt.partial" / "meta.pt").touch()
-    fit(regression(), [StepCheckpoint(10, folder=tmp_path)], 10)
-    assert names(tmp_path) == ["step=000010.ckpt"]
 
+    def killed(path, genuine=remove):
+        genuine(path) if path.suffix == ".partial" else signal.raise_signal(signal.SIGINT)
 
-def test_killed_between_rename_and_deletion_the_next_save_deletes(regression, fit, tmp_path, monkeypatch):
-    import hcexp.callbacks.checkpoint as module
-
-    def killed(path):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "remove", killed)
-        with pytest.raises(SystemExit):
-            fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 20)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("hcexp.callbacks.checkpoint.remove", killed)
+        fit(regression(), [StepCheckpoint(5, folder=tmp_path)], 20)
     assert names(tmp_path) == [f"step=0000{step}.ckpt" for step in ("05", "10", "15")]
     fit(regression(start=15), [StepCheckpoint(5, folder=tmp_path)], 20, ckpt=latest(tmp_path))
     assert names(tmp_path) == ["step=000015.ckpt", "step=000020.ckpt"]

@@ -13,7 +13,7 @@ def lines(captured):
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_every_line_has_the_form_that_the_sweep_reads(regression, fit, capsys, accumulate):
+def test_every_line_says_step_loss_speed_and_time_left(regression, fit, capsys, accumulate):
     callbacks = [Curves(every=4), Throughput(every=4, warmup=2), Progress(seconds=0)]
     module = regression(length=10 * accumulate)  # two epochs: still one count of steps
     fit(module, callbacks, 20, enable_progress_bar=True, accumulate_grad_batches=accumulate)
@@ -29,11 +29,13 @@ def test_lines_are_rare_and_the_last_one_is_there(regression, fit, capsys):
     assert LINE.fullmatch(line)[1] == "30"
 
 
-def test_the_loss_is_known_before_the_curves_have_a_point(regression, fit, capsys):
+def test_the_loss_is_known_before_the_curves_have_a_point_and_samples_are_no_tokens(regression, fit, capsys):
     module = regression()
+    module.tokens_per_step = 0
     fit(module, [Curves(every=100), Progress(seconds=0)], 5, enable_progress_bar=True)
-    found = [LINE.fullmatch(line) for line in lines(capsys.readouterr().out)[1:]]
-    assert [match[3] for match in found[:3]] == [f"{loss:.3f}" for loss in module.seen[1:4]]
+    found = lines(capsys.readouterr().out)[1:]
+    assert all(f"  loss {loss:.3f}  " in line for line, loss in zip(found, module.seen[1:4], strict=False))
+    assert len(found) == 4 and all(" samples/s " in line for line in found)
 
 
 def test_in_a_terminal_one_bar_counts_optimiser_steps(regression, fit, capsys):
@@ -53,26 +55,9 @@ def test_epochs_in_place_of_steps(regression, fit, capsys):
     assert lines(capsys.readouterr().out)[-1].startswith("step 12/12 ")
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0.4, "0"),
-        (987.2, "987"),
-        (999.6, "1k"),
-        (12345, "12.3k"),
-        (123456, "123k"),
-        (4.56e6, "4.56M"),
-        (2e12, "2000G"),
-    ],
-)
-def test_short(number, text):
-    assert short(number) == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(31, "0:00:31"), (59.7, "0:01:00"), (93784, "26:03:04")])
-def test_clock(seconds, text):
-    assert clock(seconds) == text
-
-
-def test_what_is_not_known_is_a_dash():
+def test_numbers_and_times_are_short_and_what_is_not_known_is_a_dash():
+    numbers = {0.4: "0", 987.2: "987", 999.6: "1k", 12345: "12.3k", 123456: "123k", 4.56e6: "4.56M", 2e12: "2000G"}
+    assert {number: short(number) for number in numbers} == numbers
+    seconds = {31: "0:00:31", 59.7: "0:01:00", 93784: "26:03:04"}
+    assert {number: clock(number) for number in seconds} == seconds
     assert short(float("nan")) == clock(float("inf")) == "-"

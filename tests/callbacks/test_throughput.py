@@ -1,24 +1,15 @@
 import statistics
-import time
+from types import SimpleNamespace
 
 import pytest
 
 from hcexp.callbacks import StepCheckpoint, Throughput, latest
 
 
-class Clock:
-    """Time that passes only where a test says so."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def perf_counter(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
+    """Time that passes only where a test says so."""
+    clock = SimpleNamespace(now=100.0, perf_counter=lambda: clock.now)
     monkeypatch.setattr("hcexp.callbacks.throughput.time", clock)
     return clock
 
@@ -88,11 +79,12 @@ def test_a_resumed_run_adds_up(timed, regression, memory, fit, tmp_path):
     assert second.metrics["perf/tokens_per_second"] == pytest.approx(1000 / 2)  # eight steps of 2 s, four of 4 s
 
 
-def test_without_tokens_time_and_memory_remain(timed, memory, fit):
+def test_where_samples_are_no_sequences_they_are_counted(timed, memory, fit):
     module = timed(lambda i: 1)
     module.tokens_per_step = None
     fit(module, [Throughput(every=5, warmup=0)], 6, memory)
-    assert set(memory.curves) == {"perf/peak_memory_bytes", "perf/train_seconds"}
+    assert set(memory.curves) == {"perf/samples_per_second", "perf/peak_memory_bytes", "perf/train_seconds"}
+    assert memory.curves["perf/samples_per_second"] == [(5, 10.0)]
 
 
 def test_a_run_within_the_warm_up_has_no_speed(timed, memory, fit):
@@ -105,8 +97,7 @@ def test_a_run_within_the_warm_up_has_no_speed(timed, memory, fit):
 def test_memory_of_the_process_is_bytes():
     held = bytearray(200 * 2**20)
     held[::4096] = b"\1" * len(held[::4096])  # touch every page
-    assert 200 * 2**20 < Throughput()._peak_memory() < 2**40
-    assert time.perf_counter() > 0 and held
+    assert 200 * 2**20 < Throughput()._peak_memory() < 2**40 and held
 
 
 @pytest.mark.parametrize("knobs", [{"every": 0}, {"warmup": -1}])

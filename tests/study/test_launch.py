@@ -42,7 +42,9 @@ def test_a_label_reaches_mlflow_as_it_is_written(points, run, minute, tracked, s
     (point,) = points({label: ["residual=dhc", "residual.n=2"]})
     (result,) = run([point])
     assert result["state"] == "finished", result["error"]
-    assert MlflowClient(store_uri).get_run(result["run_id"]).info.run_name == f"{label}, seed 0"
+    assert (
+        MlflowClient(store_uri).get_run(result["run_id"]).info.run_name == f"{label}, seed 0 · {point.run.identity[:8]}"
+    )
     assert result["identity"] == point.run.identity
 
 

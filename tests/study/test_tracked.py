@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 
 from hcexp.study import Row, Sweep, plan
 from hcexp.study.tracked import TrackedSweep
-from hcexp.tracking.outbox import UNSENT
+from hcexp.tracking.outbox import Outbox
 
 ROWS = (Row("plain", ("residual=pre_norm",)), Row("DHC×2", ("residual=dhc", "residual.n=2")))
 
@@ -87,17 +87,20 @@ def test_a_run_whose_process_was_killed_is_marked_failed(sweep, minute, tracked,
 def test_what_the_store_missed_of_a_run_that_has_ended_is_sent(sweep, minute, tracked, store_uri):
     (point, *_) = points = plan(sweep, "tiny", [*minute, *tracked])
     result = point.run.train()
-    unsent, of_it = point.run.directory / UNSENT, point.run.directory / "result.json"
+    told, of_it = point.run.directory / "tracking.json", point.run.directory / "result.json"
     client = MlflowClient(store_uri)
+
+    def waits(**tags):
+        told.write_text(json.dumps({**json.loads(told.read_text()), "tags": tags}))
+        follow(sweep, points)
+        return Outbox(store_uri, point.run.directory).waits()
+
     for state in ("finished", "pruned"):
         of_it.write_text(json.dumps({**result, "state": state}))
-        unsent.write_text(json.dumps({"tag": "late", "value": state}) + "\n")
-        follow(sweep, points)
-        assert client.get_run(result["run_id"]).data.tags["late"] == state and not unsent.exists()
+        assert not waits(late=state)
+        assert client.get_run(result["run_id"]).data.tags["late"] == state
     of_it.unlink()  # somebody is at it, and will send it
-    unsent.write_text(json.dumps({"tag": "late", "value": "too early"}) + "\n")
-    follow(sweep, points)
-    assert unsent.exists()
+    assert waits(late="too early")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hcexp.study import Ledger, run_points, workers
 from hcexp.study.claim import ATTEMPTS, RunLock, Tally
 from hcexp.study.launch import LOST, Launched
 from hcexp.study.workers import Worker, default_workers
+from hcexp.tracking.metrics import METRICS, MetricsFile
 
 
 @pytest.fixture
@@ -227,26 +228,23 @@ def _alive(pid):
         return False
 
 
-def test_progress_is_read_from_the_last_line_of_the_log(fakes):
-    (point,) = fakes("a")
-    point.run.directory.mkdir(parents=True)
-    worker = Worker(SimpleNamespace(point=point), None, 0, 0)
-    assert worker.progress() == (0.0, "starting")
-    log = point.run.directory / workers.LOG
-    log.write_text("a warning about step 9/9\n")
-    assert worker.progress() == (0.0, "starting")
-    log.write_text("step 1/300  loss 8.313  - tokens/s  - left\n")
-    assert worker.progress() == (1 / 300, "loss 8.313  - tokens/s  - left")
-    with log.open("a") as file:
-        file.write("x" * 10_000 + "\nstep 120/300  loss 4.213  12.3k tokens/s  0:00:31 left\nDone.\nstep 130/3")
-    assert worker.progress() == (0.4, "loss 4.213  12.3k tokens/s  0:00:31 left")
-
-
-def test_progress_reads_what_a_run_writes(make_run, points, capsys):
+def test_progress_is_read_from_what_the_process_has_recorded(points):
     (point,) = points({"a": ["residual=pre_norm"]})
+    file = MetricsFile(point.run.directory / METRICS)
+    worker = Worker(SimpleNamespace(point=point), None, 0, time.monotonic() + 1)
+    assert worker.progress() == (0.0, "starting")
+    file.append({"train/loss": 8.0, "perf/tokens_per_second": 12345.0}, 3)
+    file.flush()
+    assert worker.progress() == (0.0, "starting"), "an earlier process has recorded this"
+    worker.started = time.monotonic() - 10
+    share, status = worker.progress()
+    assert share == 0.5 and status == "loss 8.000  12.3k tokens/s  0:00:10 left"
+    worker.begun = 3
+    file.append({"train/grad_norm/block_1": 1.0}, 4)
+    file.flush()
+    assert worker.progress() == (4 / 6, "loss 8.000  12.3k tokens/s  0:00:20 left")
     point.run.train()
-    (point.run.directory / workers.LOG).write_text(capsys.readouterr().out)
-    share, status = Worker(SimpleNamespace(point=point), None, 0, 0).progress()
+    share, status = worker.progress()
     assert share == 1 and status.startswith("loss ") and status.endswith("0:00:00 left")
 
 

@@ -1,64 +1,37 @@
+import json
 import math
 import os
 
 import lightning.pytorch as L
 import pytest
 import torch
+from hydra.utils import instantiate
 from torch.utils.data import DataLoader
 
-from hcexp.tracking import BufferedMLFlowLogger, NoTracking
+from hcexp.configuration import compose
+from hcexp.tracking.logger import FileLogger, MLflowLogger
+from hcexp.tracking.metrics import METRICS, read
 
 
-def history(client, logger, name):
-    return [(m.step, m.value) for m in client.get_metric_history(logger.run_id, name)]
-
-
-@pytest.fixture
-def calls(logger, monkeypatch):
-    """How many metrics each call to MLflow's log_batch brought."""
-    sizes, log_batch = [], logger.experiment.log_batch
-
-    def counted(run_id, metrics=(), **more):
-        sizes.append(len(metrics))
-        return log_batch(run_id, metrics=metrics, **more)
-
-    monkeypatch.setattr(logger.experiment, "log_batch", counted)
-    return sizes
-
-
-def test_metrics_go_in_large_batches_and_none_is_lost(logger, client, calls):
+def test_metrics_go_in_large_batches_and_none_is_lost(begin, points, client):
+    logger = begin()
     for step in range(1000):
         logger.log_metrics({"train/loss": step / 7, "train/lr": 0.1}, step)
-    assert calls == [900, 900], "written only when full"
+    assert logger.store.sizes == [], "written only when it is time"
+    logger.log_metrics({f"set/{number}": number for number in range(2000)}, 1000)
     logger.finalize("success")
-    assert calls == [900, 900, 200]
-    assert history(client, logger, "train/loss") == [(step, step / 7) for step in range(1000)]
+    assert sum(logger.store.sizes) == 4000 and len(logger.store.sizes) <= 6 and max(logger.store.sizes) <= 1000
+    assert points(logger, "train/loss") == [(step, step / 7) for step in range(1000)]
+    assert points(logger, "set/1999") == [(1000, 1999.0)]
     assert client.get_run(logger.run_id).info.status == "FINISHED"
 
 
-def test_more_metrics_than_a_call_takes(logger, client, calls):
-    logger.log_metrics({f"set/{number}": number for number in range(2000)}, 1)
-    assert calls == [900, 900, 200]
-    assert history(client, logger, "set/1999") == [(1, 1999.0)]
-
-
-def test_they_are_written_after_a_while(runs, client, monkeypatch):
-    logger = BufferedMLFlowLogger(runs=runs, flush_seconds=10)
-    now = logger._flushed
-    monkeypatch.setattr("hcexp.tracking.logger.time.monotonic", lambda: now)
-    logger.log_metrics({"a": 1.0}, 1)
-    now += 9.9
-    logger.log_metrics({"a": 2.0}, 2)
-    assert history(client, logger, "a") == []
-    now += 0.1
-    logger.log_metrics({"a": 3.0}, 3)
-    assert history(client, logger, "a") == [(1, 1.0), (2, 2.0), (3, 3.0)]
-
-
-def test_save_writes(logger, client):
-    logger.log_metrics({"a": 1.0}, 1)
-    logger.save()
-    assert history(client, logger, "a") == [(1, 1.0)]
+def test_they_are_written_after_a_while(begin, folder, points, clock):
+    logger = begin(flush_seconds=10)
+    for passed, there in ((0, 0), (9.9, 0), (0.1, 3)):
+        clock.now += passed
+        logger.log_metrics({"a": 1.0}, int(clock.now * 10))
+        assert len(points(logger, "a")) == len(read(folder / METRICS).get("a", [])) == there
 
 
 class Failing(L.LightningModule):
@@ -77,168 +50,150 @@ class Failing(L.LightningModule):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of luck\nmore"), KeyboardInterrupt()])
-def test_an_exception_loses_nothing(logger, client, error, tmp_path):
-    trainer = L.Trainer(
-        logger=logger,
-        max_steps=10,
-        accelerator="cpu",
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+@pytest.mark.parametrize("tracked", [True, False])
+def test_an_exception_loses_nothing(begin, folder, points, client, error, tracked):
+    logger = begin() if tracked else FileLogger(folder)
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = L.Trainer(logger=logger, max_steps=10, accelerator="cpu", default_root_dir=folder, **quiet)
     with pytest.raises((RuntimeError, SystemExit)):
         trainer.fit(Failing(error), DataLoader(torch.zeros(10, 1)))
-    assert history(client, logger, "train/loss") == [(step, float(step)) for step in range(5)]
-    assert client.get_run(logger.run_id).info.status == "FAILED"
+    assert read(folder / METRICS) == {"train/loss": [(step, float(step)) for step in range(5)]}
+    if tracked:
+        assert points(logger, "train/loss") == read(folder / METRICS)["train/loss"]
+        assert client.get_run(logger.run_id).info.status == "FAILED"
 
 
-def test_a_failed_run_names_its_error(logger, client):
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(FloatingPointError("loss is nan at step 137\nand a traceback"), "FAILED"), (KeyboardInterrupt(), "KILLED")],
+)
+def test_a_run_that_fails_says_why(begin, client, points, error, status):
+    logger = begin()
     logger.log_metrics({"a": 1.0}, 1)
-    logger.fail(FloatingPointError("loss is nan at step 137\nand a traceback"))
+    logger.fail(error)
     run = client.get_run(logger.run_id)
-    assert run.info.status == "FAILED" and run.data.tags["error"] == "FloatingPointError: loss is nan at step 137"
-    assert history(client, logger, "a") == [(1, 1.0)]
+    assert run.info.status == status and points(logger, "a") == [(1, 1.0)]
+    assert run.data.tags["error"] in ("FloatingPointError: loss is nan at step 137", "KeyboardInterrupt: ")
 
 
-def test_an_interrupted_run_is_killed(logger, client):
-    logger.fail(KeyboardInterrupt())
-    assert client.get_run(logger.run_id).info.status == "KILLED"
-
-
-def test_a_resumed_run_goes_on_in_the_same_one(logger, runs, client):
-    logger.log_hyperparams({"optimizer": {"lr": 0.1}})
-    logger.log_metrics({"a": 1.0}, 1)
-    logger.fail(RuntimeError("broken"))
-    again = BufferedMLFlowLogger(runs=runs, run_id=logger.run_id)
-    run = client.get_run(logger.run_id)
-    assert run.info.status == "RUNNING" and "error" not in run.data.tags
-    again.log_hyperparams({"optimizer": {"lr": 0.2, "beta": 0.9}})
+def test_a_resumed_run_goes_on_in_the_same_one(begin, points, client):
+    first = begin()
+    first.tell(params={"optimizer": {"lr": 0.1}}, tags={"pruned": 7})
+    first.log_metrics({"a": 1.0}, 1)
+    first.fail(RuntimeError("broken"))
+    assert client.get_run(first.run_id).data.tags["pruned"] == "7"
+    again = begin(step=1)
+    run = client.get_run(first.run_id)
+    assert run.info.status == "RUNNING" and not {"error", "pruned"} & run.data.tags.keys()
+    again.tell(params={"optimizer": {"lr": 0.2, "beta": 0.9}})
     again.log_metrics({"a": 2.0}, 2)
     again.finalize()
-    run = client.get_run(logger.run_id)
-    assert again.run_id == logger.run_id and run.info.status == "FINISHED"
+    run = client.get_run(first.run_id)
+    assert again.run_id == first.run_id and run.info.status == "FINISHED"
     assert run.data.params == {"optimizer.lr": "0.1", "optimizer.beta": "0.9"}
-    assert history(client, logger, "a") == [(1, 1.0), (2, 2.0)]
+    assert points(again, "a") == [(1, 1.0), (2, 2.0)]
 
 
-@pytest.mark.parametrize("deleted", [False, True])
-def test_a_run_that_is_gone_is_begun_anew(logger, runs, client, deleted):
-    run_id = logger.run_id if deleted else "0" * 32
-    if deleted:
-        client.delete_run(run_id)
-    with pytest.warns(UserWarning, match=f"{run_id} is not in"):
-        again = BufferedMLFlowLogger(runs=runs, run_id=run_id)
-    again.log_metrics({"a": 1.0}, 1)
+@pytest.mark.parametrize("killed", ["after telling", "before it is noted", "before telling", "in mid-write"])
+def test_of_a_run_that_is_killed_and_goes_on_nothing_is_told_twice_and_nothing_is_missed(begin, folder, points, killed):
+    """The checkpoint is of step 2; the times of the points that come again are others."""
+    first = begin()
+    for step in (1, 2, 3, 4):
+        first.log_metrics({"a": float(step), "rare": 1.0} if step % 2 else {"a": float(step)}, step)
+        if step == 2:
+            first.save()
+    told = (folder / "tracking.json").read_text()
+    FileLogger.save(first) if killed == "before telling" else first.save()
+    if killed == "before it is noted":
+        (folder / "tracking.json").write_text(told)
+    if killed == "in mid-write":
+        with open(folder / METRICS, "a") as file:
+            file.write('{"step": 5, "time": 17')
+    again = begin(step=2)
+    assert read(folder / METRICS)["a"] == [(1, 1.0), (2, 2.0)]
+    for step in (3, 4, 5):
+        again.log_metrics({"a": float(step), "rare": 1.0} if step % 2 else {"a": float(step)}, step)
+    again.log_metrics({"a": 5.0}, 5)  # as the final metrics repeat the last point
     again.finalize()
-    assert again.run_id != run_id and history(client, again, "a") == [(1, 1.0)]
+    assert points(again, "a") == read(folder / METRICS)["a"] == [(step, float(step)) for step in range(1, 6)]
+    assert points(again, "rare") == read(folder / METRICS)["rare"] == [(1, 1.0), (3, 1.0), (5, 1.0)]
 
 
-def test_of_a_step_that_the_store_has_nothing_is_written_again(logger, runs, client):
-    logger.log_metrics({"a": 1.0, "b": 1.0}, 1)
-    logger.log_metrics({"a": 2.0}, 2)
-    logger.save()
-    logger.log_metrics({"a": 2.5, "b": 2.5}, 2)  # as the final metrics repeat the last point
-    logger.save()  # killed after that: the run goes on from step 0
-    again = BufferedMLFlowLogger(runs=runs, run_id=logger.run_id)
-    for step in (1, 2, 3):
-        again.log_metrics({"a": 10.0 * step, "b": 10.0 * step}, step)
-    again.finalize()
-    assert history(client, again, "a") == [(1, 1.0), (2, 2.0), (3, 30.0)]
-    assert history(client, again, "b") == [(1, 1.0), (2, 2.5), (3, 30.0)]
-
-
-def test_a_pruned_run_ends_normally_and_says_where(logger, runs, client):
+def test_what_an_untracked_attempt_has_recorded_is_told_by_the_next(begin, folder, points):
+    logger = begin()
+    for step in range(1, 100):
+        logger.log_metrics({"a": float(step)}, step)
     logger.finalize()
-    logger.prune(7)
-    run = client.get_run(logger.run_id)
-    assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "7")
-    BufferedMLFlowLogger(runs=runs, run_id=logger.run_id)
-    run = client.get_run(logger.run_id)
-    assert run.info.status == "RUNNING" and "pruned" not in run.data.tags
+    untracked = FileLogger(folder, step=2)
+    untracked.log_metrics({"a": 3.0, "b": 0.0}, 3)
+    untracked.log_metrics({"b": 100.0}, 100)
+    untracked.close()
+    assert untracked.run_id == logger.run_id
+    again = begin(step=100)
+    again.finalize()
+    assert len(points(again, "a")) == 99 and points(again, "b") == [(3, 0.0), (100, 100.0)]
 
 
-def test_what_is_not_finite_stays_readable(logger, client):
-    logger.log_metrics({"a": math.inf, "b": -math.inf, "c": math.nan, "d": torch.tensor(2.0)}, 3)
+@pytest.mark.parametrize("gone", ["deleted", "never there"])
+def test_a_run_that_is_gone_is_begun_anew_and_told_everything(begin, folder, client, points, gone):
+    first = begin()
+    first.log_metrics({"a": 1.0}, 1)
+    first.finalize()
+    if gone == "deleted":
+        client.delete_run(first.run_id)
+    else:
+        told = json.loads((folder / "tracking.json").read_text())
+        (folder / "tracking.json").write_text(json.dumps({**told, "run_id": "0" * 32}))
+    with pytest.warns(UserWarning, match=" is not in sqlite"):
+        again = begin(step=1)
+    again.log_metrics({"a": 2.0}, 2)
+    again.finalize()
+    assert again.run_id != first.run_id and points(again, "a") == [(1, 1.0), (2, 2.0)]
+
+
+def test_what_mlflow_refuses_is_mended(begin, points):
+    logger = begin()
+    logger.log_metrics({"up": math.inf, "nan": math.nan, "arc(easy)/accuracy": torch.tensor(0.5)}, 3)
     logger.save()
-    assert all(math.isnan(history(client, logger, name)[0][1]) for name in "abc")
-    assert history(client, logger, "d") == [(3, 2.0)]
+    assert all(math.isnan(points(logger, name)[0][1]) for name in ("up", "nan"))
+    assert points(logger, "arc_easy_/accuracy") == [(3, 0.5)]
 
 
-def test_a_name_that_mlflow_refuses_is_mended(logger, client):
-    logger.log_metrics({"downstream/arc(easy)/accuracy": 0.5}, 1)
-    logger.save()
-    assert history(client, logger, "downstream/arc_easy_/accuracy") == [(1, 0.5)]
-
-
-def test_many_parameters(logger, client):
-    config = {
-        "_target_": "x",
-        "model": {"_target_": "y", "d": 128, "text": "é" * 400},
-        "out": "/home/ada/runs",
-    }
-    logger.log_hyperparams(config | {f"p{number}": number for number in range(250)})
-    params = client.get_run(logger.run_id).data.params
-    assert len(params) == 252 and params["model.d"] == "128" and len(params["model.text"]) == 250
-    assert "ada" not in str(params)
-
-
-def test_the_environment_stays_as_it_was(runs, monkeypatch):
-    assert BufferedMLFlowLogger(runs=runs).run_id
-    assert "MLFLOW_TRACKING_URI" not in os.environ, "the next run of this process would use this one's store"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
-    assert BufferedMLFlowLogger(runs="elsewhere").run_id
-    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{runs / 'mlflow.db'}"
-
-
-def test_other_ranks_open_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("hcexp.tracking.logger.rank_zero_only.rank", 1)
-    logger = BufferedMLFlowLogger(runs=tmp_path / "runs", run_id="a")
-    logger.log_metrics({"a": 1.0}, 1)
-    logger.log_hyperparams({"a": 1})
-    logger.save()
-    logger.finalize("success")
-    assert not (tmp_path / "runs").exists()
-
-
-def test_tags_and_name(runs, client):
-    logger = BufferedMLFlowLogger(runs=runs, run_name="dhc-seed0", tags={"mlflow.parentRunId": "1" * 32})
+def test_parameters_tags_and_files_are_kept_with_the_run(begin, client, folder):
+    logger = begin(checkpoint=False, run_name="dhc n=4, seed 0 · 946a9d60", tags={"mlflow.parentRunId": "1" * 32})
+    (folder / "config.yaml").write_text("seed: 0")
+    config = {"_target_": "x", "model": {"d": 128, "text": "é" * 400}, "out": "/home/ada/runs"}
+    made_by = {"git": {"commit": "c0ffee", "dirty": False}}
+    logger.tell(params=config | {f"p{n}": n for n in range(250)}, tags=made_by, file=folder / "config.yaml")
+    with pytest.warns(UserWarning, match="missing.yaml could not be kept there"):
+        logger.tell(file=folder / "missing.yaml", checkpoint=folder / "config.yaml")  # no checkpoint is kept
     run = client.get_run(logger.run_id)
-    assert run.info.run_name == "dhc-seed0" and run.data.tags["mlflow.parentRunId"] == "1" * 32
-
-
-def test_knobs_are_checked():
-    with pytest.raises(ValueError, match="tracking.flush_seconds must not be negative, got -1"):
-        BufferedMLFlowLogger(flush_seconds=-1)
-
-
-def test_no_tracking_takes_the_same_calls(tmp_path):
-    logger = NoTracking(runs=tmp_path, run_name="a", run_id="b", tags={})
-    logger.log_metrics({"a": 1.0}, 1)
-    logger.log_hyperparams({"a": 1})
-    logger.flush()
-    logger.fail(RuntimeError("x"))
-    logger.finalize("success")
-    assert logger.run_id == "" and logger.tracking_uri == "" and not list(tmp_path.iterdir())
-
-
-def test_record_and_files_are_kept_with_the_run(logger, client, tmp_path):
-    (tmp_path / "config.yaml").write_text("seed: 0")
-    logger.log_record({"git": {"commit": "c0ffee", "dirty": False}, "hardware": {"cores": 2}})
-    logger.log_file(tmp_path / "config.yaml")
-    logger.log_checkpoint(tmp_path / "config.yaml")
-    tags = client.get_run(logger.run_id).data.tags
-    assert (tags["git.commit"], tags["git.dirty"], tags["hardware.cores"]) == ("c0ffee", "False", "2")
+    assert run.info.run_name == "dhc n=4, seed 0 · 946a9d60" and run.data.tags["mlflow.parentRunId"] == "1" * 32
+    assert len(run.data.params) == 252 and run.data.params["model.d"] == "128" and "ada" not in str(run.data.params)
+    assert len(run.data.params["model.text"]) == 250
+    assert (run.data.tags["git.commit"], run.data.tags["git.dirty"]) == ("c0ffee", "False")
+    assert "mlflow.user" in run.data.tags
+    again = begin()
+    again.tell(checkpoint=folder / "config.yaml")
     assert {artifact.path for artifact in client.list_artifacts(logger.run_id)} == {"config.yaml", "checkpoints"}
+    assert "MLFLOW_TRACKING_URI" not in os.environ, "the next run of this process would use this one's store"
 
 
-def test_a_file_that_cannot_be_kept_is_warned_of(logger, tmp_path):
-    with pytest.warns(UserWarning, match="missing.ckpt could not be kept"):
-        logger.log_file(tmp_path / "missing.ckpt")
+@pytest.mark.parametrize("kind", [FileLogger, MLflowLogger])
+def test_other_ranks_write_nothing(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("hcexp.tracking.logger.rank_zero_only.rank", 1)
+    logger = kind(runs=tmp_path / "runs", folder=tmp_path / "runs" / "a")
+    logger.log_metrics({"a": 1.0}, 1)
+    logger.tell(params={"a": 1})
+    logger.save()
+    logger.finalize("success")
+    logger.fail(RuntimeError("x"))
+    assert logger.run_id == "" and not (tmp_path / "runs").exists()
 
 
-def test_a_checkpoint_may_be_left_out(runs, client, tmp_path):
-    logger = BufferedMLFlowLogger(runs=runs, checkpoint=False)
-    (tmp_path / "step=000001.ckpt").write_text("")
-    logger.log_checkpoint(tmp_path / "step=000001.ckpt")
-    assert not client.list_artifacts(logger.run_id)
+def test_the_knobs_are_those_of_the_yaml(runs, folder):
+    where = {"runs": str(runs), "folder": str(folder), "step": 0, "run_name": "a run"}
+    assert type(instantiate(compose(["tracking=none", "data=local"]).tracking, **where)) is FileLogger
+    assert type(instantiate(compose(["tracking=mlflow", "data=local"]).tracking, **where)) is MLflowLogger
+    with pytest.raises(ValueError, match="tracking.flush_seconds must not be negative, got -1"):
+        FileLogger(folder, flush_seconds=-1)

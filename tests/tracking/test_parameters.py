@@ -6,22 +6,10 @@ from hcexp.configuration import compose
 from hcexp.tracking.parameters import labels, parameters, telling
 
 
-def test_a_configuration_is_flattened():
+def test_a_configuration_is_flattened_without_places_and_what_is_not_set():
     config = {
         "model": {"_target_": "hcexp.model.X", "d": 128, "norm": {"eps": 1e-5}},
-        "seed": 0,
         "betas": [0.9, 0.95],
-    }
-    assert parameters(config) == {
-        "model.d": "128",
-        "model.norm.eps": "1e-05",
-        "seed": "0",
-        "betas": "[0.9, 0.95]",
-    }
-
-
-def test_places_and_what_is_not_set_are_left_out():
-    config = {
         "paths": {"runs": "runs"},
         "hydra": {"job": {"name": "x"}},
         "tracking": {"run_name": "DHC×2, seed 0"},
@@ -30,14 +18,18 @@ def test_places_and_what_is_not_set_are_left_out():
         "c": "~/x",
         "d": None,
         "data": {"files": "train/*.parquet", "paths": "kept"},
+        "long": "x" * 251,
+        "short": "x" * 250,
     }
-    assert parameters(config) == {"data.files": "train/*.parquet", "data.paths": "kept"}
-
-
-def test_a_long_value_is_cut_visibly():
-    (value,) = parameters({"a": "x" * 251}).values()
-    assert len(value) == 250 and value.endswith("x…")
-    assert parameters({"a": "x" * 250}) == {"a": "x" * 250}
+    assert parameters(config) == {
+        "model.d": "128",
+        "model.norm.eps": "1e-05",
+        "betas": "[0.9, 0.95]",
+        "data.files": "train/*.parquet",
+        "data.paths": "kept",
+        "long": "x" * 249 + "…",
+        "short": "x" * 250,
+    }
 
 
 def config(*overrides):

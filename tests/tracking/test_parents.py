@@ -1,37 +1,29 @@
-import shutil
-
 import pytest
-from mlflow import MlflowClient
 
 from hcexp.tracking import open_store
 from hcexp.tracking.parents import adopt, close_parent, fail_run, open_parent
 
 
-@pytest.fixture
-def store(mlflow_template, tmp_path):
-    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
-    return open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path, "sweeps")
+@pytest.fixture(scope="module")
+def store(uri, runs):
+    return open_store(uri, runs, "sweeps")
 
 
-def test_a_sweep_is_one_parent_however_often_it_is_begun(store):
-    parent = open_parent(store, "sweeps", "table1-tiny", {"table": "1"})
-    close_parent(store, parent, "FAILED")
-    client = MlflowClient(store)
+@pytest.mark.parametrize("name", ["table1-tiny", "mine's-tiny"])
+def test_a_sweep_is_one_parent_however_often_it_is_begun(store, client, tmp_path, name):
+    parent = open_parent(store, "sweeps", name, {"table": "1"})
+    (tmp_path / "report.html").write_text("<p>")
+    close_parent(store, parent, "FAILED", report=tmp_path)
     assert client.get_run(parent).info.status == "FAILED"
-    assert open_parent(store, "sweeps", "table1-tiny", {"table": "1"}) == parent
+    assert [file.path for file in client.list_artifacts(parent, "report")] == ["report/report.html"]
+    assert open_parent(store, "sweeps", name, {"table": "1"}) == parent
     run = client.get_run(parent)
-    assert (run.info.status, run.info.run_name) == ("RUNNING", "table1-tiny")
-    assert {"sweep": "table1-tiny", "kind": "sweep", "table": "1"}.items() <= run.data.tags.items()
+    assert (run.info.status, run.info.run_name) == ("RUNNING", name)
+    assert {"sweep": name, "kind": "sweep", "table": "1"}.items() <= run.data.tags.items()
     assert open_parent(store, "sweeps", "table1-60m", {}) != parent
 
 
-def test_a_name_with_quotes_is_found_again(store):
-    name = "mine's-tiny"
-    assert open_parent(store, "sweeps", name, {}) == open_parent(store, "sweeps", name, {})
-
-
-def test_children_are_found_under_the_sweep_that_was_run_last(store):
-    client = MlflowClient(store)
+def test_children_are_found_under_the_sweep_that_was_run_last(store, client):
     experiment = client.get_experiment_by_name("sweeps").experiment_id
     run = client.create_run(experiment).info.run_id
     first, second = (open_parent(store, "sweeps", name, {}) for name in ("one", "two"))
@@ -41,16 +33,6 @@ def test_children_are_found_under_the_sweep_that_was_run_last(store):
     children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{second}'")
     assert [child.info.run_id for child in children] == [run]
     assert open_parent(store, "sweeps", "two", {}) == second  # its children have the tag too
-
-
-def test_the_report_is_an_artifact_of_the_sweep(store, tmp_path):
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "report.html").write_text("<p>")
-    parent = open_parent(store, "sweeps", "one", {})
-    close_parent(store, parent, "FINISHED", report=tmp_path / "report")
-    client = MlflowClient(store)
-    assert client.get_run(parent).info.status == "FINISHED"
-    assert [file.path for file in client.list_artifacts(parent, "report")] == ["report/report.html"]
 
 
 @pytest.mark.parametrize(("tell", "what"), [(adopt, ("run", {})), (fail_run, ("error",)), (close_parent, ("KILLED",))])

@@ -14,44 +14,30 @@ from hcexp.tracking.store import public
 FREE_PORT = 9  # "discard": nothing listens there
 
 
-def test_the_store_is_beside_the_runs(runs):
-    uri = open_store(None, runs)
-    assert uri == f"sqlite:///{runs / 'mlflow.db'}"
+def test_the_store_is_the_argument_or_of_the_environment_or_beside_the_runs(runs, uri, monkeypatch, tmp_path):
+    assert open_store(None, runs) == uri
     experiment = MlflowClient(uri).get_experiment_by_name("hcexp")
     assert experiment.artifact_location == str(runs / "artifacts")
     assert open_store(None, runs) == uri, "opening again changes nothing"
     assert MlflowClient(uri).get_experiment_by_name("hcexp").experiment_id == experiment.experiment_id
-
-
-def test_the_environment_names_the_store(runs, monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    assert open_store(None, elsewhere) == f"sqlite:///{runs / 'mlflow.db'}"
-    assert not list(elsewhere.iterdir())
-
-
-def test_an_argument_comes_before_the_environment(runs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert open_store(None, tmp_path) == uri and not list(tmp_path.iterdir())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///nowhere")
-    uri = f"sqlite:///{runs / 'mlflow.db'}"
     assert open_store(uri, runs) == uri
 
 
-@pytest.mark.parametrize("uri", ["mlruns", "/data/mlruns", "file:///data/mlruns", "./mlruns"])
-def test_a_file_store_is_refused(uri, tmp_path):
-    with pytest.raises(ValueError, match=re.escape(uri) + ".*file store.*sqlite:///") as error:
+@pytest.mark.parametrize(
+    ("uri", "what"),
+    [
+        *((uri, f"{re.escape(uri)}.*file store.*sqlite:///") for uri in ("mlruns", "./mlruns", "file:///data/mlruns")),
+        *((uri, "gone when the run ends") for uri in ("sqlite://", "sqlite:///:memory:")),
+        ("ftp://host/store", "not supported"),
+    ],
+)
+def test_what_is_no_store_is_refused(uri, what, tmp_path):
+    with pytest.raises(ValueError, match=what) as error:
         open_store(uri, tmp_path)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:"])
-def test_a_store_in_memory_is_refused(uri, tmp_path):
-    with pytest.raises(ValueError, match="gone when the run ends"):
-        open_store(uri, tmp_path)
-
-
-def test_an_unknown_scheme_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="not supported"):
-        open_store("ftp://host/store", tmp_path)
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg2"])
@@ -90,6 +76,26 @@ def test_any_answer_is_an_answer(tmp_path, monkeypatch):
         server.server_close()
 
 
+def test_only_one_at_a_time_makes_the_store(tmp_path, monkeypatch):
+    """Making the tables takes seconds, and two at it both fail."""
+    at_it, most = [], []
+
+    def open_experiment(*_, **__):
+        at_it.append(None)
+        most.append(len(at_it))
+        time.sleep(0.1)
+        at_it.pop()
+
+    monkeypatch.setattr("hcexp.tracking.store._open_experiment", open_experiment)
+    threads = [threading.Thread(target=open_store, args=(None, tmp_path)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+
+
+@pytest.mark.slow
 def test_two_processes_make_one_store(tmp_path):
     command = (
         "import os, sys; os.environ.pop('MLFLOW_TRACKING_URI', None);"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as L
 from lightning.pytorch.trainer.states import TrainerFn
 
+from hcexp.callbacks import StepCallback
 from hcexp.study.search.journal import open_journal
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _run(trial: "FrozenTrial") -> str | int:
     return trial.user_attrs.get(IDENTITY, trial.number)
 
 
-class Pruning(L.Callback):
+class Pruning(StepCallback):
     """Reports the mean validation loss to a trial of an Optuna study after every validation but the last, and stops
     the training if the study's pruner finds it too high among the trials at that optimiser step. There every run
     counts once, however often it was tried or drawn.
@@ -100,7 +101,6 @@ class Pruning(L.Callback):
         except (TypeError, ValueError) as error:
             raise ValueError(f"callbacks.pruning.pruner={pruner} is not allowed: {error}") from None
         self.journal, self.study, self.trial = Path(journal), study, trial
-        self.pruned = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -117,6 +117,7 @@ class Pruning(L.Callback):
             raise ValueError(f"callbacks.pruning.trial={self.trial} of {self.study!r} is over: {state.name.lower()}")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         # The checkpoint may have been written after the validation that decided: that one is not repeated.
         self._stop(trainer, trainer.is_global_zero and self._pruned_at() == trainer.global_step)
 

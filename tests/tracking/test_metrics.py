@@ -1,0 +1,123 @@
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pandas
+import pytest
+
+from hcexp.tracking.metrics import MetricsFile, lines, read, tail
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "metrics.jsonl"
+
+
+@pytest.fixture
+def written(path):
+    """A file with `a` at the steps 1 to 5."""
+    file = MetricsFile(path)
+    for step in range(1, 6):
+        file.append({"a": step / 7}, step)
+    file.flush()
+    return path.read_bytes()
+
+
+def test_what_is_logged_is_read_again_by_us_and_by_others(path):
+    file = MetricsFile(path)
+    metrics = {"train/loss": 1 / 3, "größe": 7, "nan": math.nan, "up": math.inf, "down": -math.inf}
+    file.append(metrics, 10)
+    file.append({"train/loss": 0.25}, 20)
+    assert not path.exists(), "nothing is written before the flush"
+    file.flush()
+    file.flush()
+    found = read(path)
+    assert found["train/loss"] == [(10, 1 / 3), (20, 0.25)] and found["größe"] == [(10, 7.0)]
+    assert math.isnan(found["nan"][0][1]) and (found["up"], found["down"]) == ([(10, math.inf)], [(10, -math.inf)])
+    strict = [json.loads(line, parse_constant=lambda word: pytest.fail(word)) for line in path.open()]
+    assert strict[0]["metrics"]["down"] == "-Infinity" and set(strict[1]) == {"step", "time", "metrics"}
+    frame = pandas.read_json(path, lines=True)
+    assert list(frame.step) == [10, 20] and math.isinf(float(frame.metrics[0]["up"]))
+    assert 1.6e12 < strict[0]["time"] <= strict[1]["time"]
+
+
+def test_curves_are_in_step_order_and_of_two_values_the_later_counts(path):
+    file = MetricsFile(path)
+    for step, value in ((3, 7.0), (1, 9.0), (2, 8.0), (3, 50.0), (2, 1.0)):
+        file.append({"a": value}, step)
+    file.flush()
+    assert read(path) == {"a": [(1, 9.0), (2, 1.0), (3, 50.0)]}
+    assert read(path.with_name("none.jsonl")) == {} and tail(path.with_name("none.jsonl")) == []
+
+
+@pytest.mark.parametrize("step", [0, 3, 5])
+def test_a_run_that_goes_on_has_no_later_points(path, written, step):
+    MetricsFile(path).cut(step)
+    assert path.read_bytes() == b"".join(written.splitlines(keepends=True)[:step])
+
+
+def test_half_a_line_of_a_killed_process_is_taken_back(path, written):
+    last = written.splitlines(keepends=True)[-1]
+    for kept in (0, 1, 20, len(last) - 1):
+        path.write_bytes(written + last[:kept])
+        assert len(read(path)["a"]) == len(tail(path)) == 5
+        file = MetricsFile(path)
+        file.cut(5)
+        assert path.read_bytes() == written
+    file.append({"a": 6.0}, 6)
+    file.flush()
+    assert read(path)["a"][-2:] == [(5, 5 / 7), (6, 6.0)]
+
+
+def test_a_cut_is_whole_or_not_at_all(path, written, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(OSError, match="metrics.jsonl was not written"):
+        MetricsFile(path).cut(2)
+    assert path.read_bytes() == written
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_lines(path, written, monkeypatch):
+    def full(descriptor):
+        os.truncate(path, os.stat(path).st_size - 5)  # as much as there was room for
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = MetricsFile(path)
+    file.append({"a": 6.0}, 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=f"{path} cannot be written .*: make room") as error:
+            file.flush()
+    assert error.value.errno == errno.ENOSPC and "\n" not in str(error.value)
+    assert path.read_bytes() == written
+    file.flush()
+    assert read(path)["a"][-1] == (6, 6.0)
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "7", '{"step": 1}', '{"step": 1, "time": 1, "metrics": [1]}', "[" * 99999])
+def test_a_damaged_file_is_named_in_one_line_and_its_end_can_be_read(path, written, line):
+    path.write_bytes(written[:-1] + b"\n" + line.encode() + b"\n" + written)
+    with pytest.raises(ValueError, match=f"{path} is damaged: delete its line ") as error:
+        read(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+    assert [one.step for one in tail(path)][-5:] == [1, 2, 3, 4, 5]
+
+
+def test_of_a_long_file_the_tail_is_its_last_lines(path):
+    file = MetricsFile(path)
+    for step in range(3000):
+        file.append({"train/loss": 1.0, "perf/tokens_per_second": 2.0}, step)
+    file.flush()
+    steps = [line.step for line in tail(path)]
+    assert steps == list(range(steps[0], 3000)) and 100 < len(steps) < 1000
+    ends = [end for end, _ in lines(path)]
+    assert [line.step for _, line in lines(path, ends[2997])] == [2998, 2999] and ends[-1] == path.stat().st_size
+
+
+def test_reading_needs_neither_lightning_nor_mlflow_nor_torch():
+    heavy = "{'torch', 'lightning', 'mlflow', 'optuna', 'pandas'}"
+    command = f"import sys, hcexp.tracking.metrics; found = {heavy} & sys.modules.keys(); assert not found, found"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
