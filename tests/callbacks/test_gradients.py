@@ -62,8 +62,3 @@ def test_null_is_off_and_a_mode_without_parameters_has_no_connections(fit, memor
     assert memory.curves == {}
     fit(Language("pre_norm"), [GradientNorms(every=1)], 1, logger=memory)
     assert not any("connections" in name for name in memory.curves) and "train/grad_norm/block_1" in memory.curves
-
-
-def test_knobs_are_checked():
-    with pytest.raises(ValueError, match=r"callbacks.gradients.every must be at least 1 .*, or null, got 0"):
-        GradientNorms(every=0)

@@ -36,14 +36,11 @@ def config(*overrides):
     return OmegaConf.to_container(compose(overrides), resolve=True)
 
 
-def test_runs_are_told_apart_by_their_mode_and_its_knobs():
+def test_runs_are_told_apart_by_their_mode_and_its_knobs_and_whatever_the_overrides_name():
     few = telling(config("residual=dhc", "residual.n=2"))
     assert (few["residual"], few["residual.n"], few["residual.tanh"]) == ("dhc", "2", "True")
     assert (few["scale"], few["seed"], few["optimizer.lr"]) == ("tiny", "0", "0.003")
     assert len(few) < 20 and not any(name.startswith(("callbacks", "trainer.max", "tracking")) for name in few)
-
-
-def test_whatever_the_overrides_name_is_kept():
     overrides = ["schedule=linear", "++optimizer.weight_decay=0.2", "callbacks.curves.ema=0.9"]
     few = telling(config(*overrides), overrides)
     expected = {"schedule": "linear", "optimizer.weight_decay": "0.2", "callbacks.curves.ema": "0.9"}
