@@ -20,12 +20,7 @@ def test_the_mean_is_over_the_tasks_that_table_15_prints():
     assert len(tasks.named("paper")) == 11 and len(tasks.VOLATILE) == 4
     row = table(15).row("OLMo-1B")
     assert sum(row[task] for task in columns) / 7 == pytest.approx(row["avg"], abs=0.05)
-
-
-def test_the_list_of_the_mixture_of_experts():
     assert len(tasks.named("paper_moe")) == 12 and not tasks.VOLATILE & set(tasks.named("paper_moe"))
-    assert tasks.labels("mmlu") == tuple(f"mmlu_{g}_var" for g in ("stem", "humanities", "social_sciences", "other"))
-    assert tasks.labels("piqa") == ("piqa",)
 
 
 def test_every_task_of_the_paper_is_there_and_judged_as_olmo_does():
