@@ -131,6 +131,11 @@ class TrainingModule(L.LightningModule):
             logits = self.model(batch.inputs)
         self.scores[task].update(batch, logits)
 
+    @property
+    def headline(self) -> str:
+        """Name of the metric that a run is judged by, the lower the better."""
+        return f"{self.suite.name}/mean/loss"
+
     def on_validation_epoch_end(self) -> None:
         self.validated_step = self.trainer.global_step
         self.validation = {

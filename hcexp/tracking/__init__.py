@@ -5,7 +5,6 @@ from hcexp.tracking.history import history
 from hcexp.tracking.logger import BufferedMLFlowLogger, NoTracking
 from hcexp.tracking.outbox import send_unsent
 from hcexp.tracking.parameters import labels, parameters, telling
-from hcexp.tracking.parents import adopt, close_parent, fail_run, open_parent
 from hcexp.tracking.store import open_store, public, store_uri
 
 __all__ = [
@@ -13,13 +12,9 @@ __all__ = [
     "NoTracking",
     "add_files",
     "add_metrics",
-    "adopt",
-    "close_parent",
-    "fail_run",
     "history",
     "is_there",
     "labels",
-    "open_parent",
     "open_store",
     "parameters",
     "public",

@@ -64,7 +64,7 @@ def test_a_store_where_nobody_is_at_work_is_refused_and_so_are_knobs(begun, refu
 
 
 def test_of_several_sweeps_one_has_to_be_named(begun, refused, tmp_path):
-    from hcexp.study.announced import announced
+    from hcexp.study.drivers import announced
 
     def join(drivers):
         with announced(tmp_path / "runs", ["table2", "--seeds", "0,"]):

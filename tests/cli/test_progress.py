@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from hcexp.cli.progress import SweepProgress
-from hcexp.study.claim import Tally
+from hcexp.study.queue import Tally
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 from hcexp.study import Ledger, load_sweep, plan
-from hcexp.study.claim import ATTEMPTS
+from hcexp.study.claim import MAX_ATTEMPTS
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_like_an_undisturbed_one(dri
     assert quiet.start().wait(300) == 0
     draw = random.Random(0)
     driver = killed.start()
-    kills = killed.kill_one(2 * ATTEMPTS - 1)  # of one run, under a driver that lives
+    kills = killed.kill_one(2 * MAX_ATTEMPTS - 1)  # of one run, under a driver that lives
     for _ in range(6):
         while driver.poll() is None and not killed.processes():
             time.sleep(0.05)
@@ -311,6 +311,6 @@ def test_a_sweep_that_is_killed_again_and_again_ends_like_an_undisturbed_one(dri
             driver.wait()
             driver = killed.start(*draw.choice([[], ["--join"]]))
     assert driver.wait(300) == 0, driver.said()
-    assert kills > ATTEMPTS and killed.results() == quiet.results()
+    assert kills > MAX_ATTEMPTS and killed.results() == quiet.results()
     assert {state for state, _, _ in killed.results().values()} == {"finished"}
     assert [killed.table(), len(killed.trials())] == [quiet.table(), 4], "no attempt was counted"

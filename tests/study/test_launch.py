@@ -6,9 +6,9 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
+from hcexp.run.lock import RunLock
 from hcexp.run.run import Run
 from hcexp.study import Ledger, run_points, workers
-from hcexp.study.claim import RunLock
 from hcexp.study.launch import PRELOAD, launch
 
 
@@ -82,7 +82,6 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(points, run, minute):
 
     stopped, finished = run([point], changed=kill)
     assert stopped["state"] == "stopped" and "(exit status -9); it goes on from step" in stopped["error"]
-    assert stopped["log"]
     assert (finished["state"], finished["steps"]) == ("finished", 150)
     first, *_ = workers.STEP.findall((point.run.directory / workers.LOG).read_text())
     assert int(first[0]) > killed[0]

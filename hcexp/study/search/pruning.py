@@ -125,7 +125,7 @@ class Pruning(L.Callback):
         if trainer.state.fn != TrainerFn.FITTING or step >= trainer.max_steps:
             return
         if trainer.is_global_zero:
-            self._report(step, pl_module.validation[f"{pl_module.suite.name}/mean/loss"])
+            self._report(step, pl_module.validation[pl_module.headline])
         self._stop(trainer, trainer.is_global_zero and self._pruned_at() == step)
 
     def _stop(self, trainer: L.Trainer, decided: bool) -> None:

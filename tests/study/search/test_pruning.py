@@ -55,7 +55,7 @@ def validated(regression):
     """A module that validates every 2 steps; `losses` gives the mean loss at a step."""
 
     class Validated(regression):
-        suite = SimpleNamespace(name="local")
+        headline = "local/mean/loss"
 
         def __init__(self, losses, **knobs):
             super().__init__(**knobs)
@@ -171,7 +171,7 @@ def report(callback, losses):
     trainer = SimpleNamespace(is_global_zero=True, strategy=strategy, state=state, max_steps=99)
     callback.on_fit_start(trainer, None)
     for trainer.global_step, loss in losses.items():
-        module = SimpleNamespace(suite=SimpleNamespace(name="local"), validation={"local/mean/loss": loss})
+        module = SimpleNamespace(headline="local/mean/loss", validation={"local/mean/loss": loss})
         callback.on_validation_end(trainer, module)
         if callback.pruned:
             return trainer.global_step

@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from hcexp.configuration import compose
 from hcexp.run.run import Run
-from hcexp.study.claim import ATTEMPTS, Tally
+from hcexp.study.claim import MAX_ATTEMPTS
 from hcexp.study.point import Point
+from hcexp.study.queue import Tally
 from hcexp.study.search import row_search as module
 from hcexp.study.search.search import Search
 from hcexp.study.search.space import Space
@@ -161,7 +162,7 @@ def test_nobody_draws_beyond_the_budget_and_no_point_is_run_twice(make):
     for thread in threads:
         thread.join()
     failing = [found for found in searches[0].found() for trial in found.trials if trial.state == "failed"]
-    assert len(set(names)) == 16 and len(names) == 16 + (ATTEMPTS - 1) * len(failing)
+    assert len(set(names)) == 16 and len(names) == 16 + (MAX_ATTEMPTS - 1) * len(failing)
     assert [len(found.trials) for found in searches[1].found()] == [8, 8]
 
 
@@ -191,7 +192,7 @@ def test_what_fails_three_times_has_failed_for_good_until_the_search_is_begun_an
     failed = [number for number, trial in enumerate(found.trials) if trial.state == "failed"]
     assert failed, "the values are to have one that diverges"
     for number in failed:
-        assert names.count(f"DHC, trial {number}") == ATTEMPTS
+        assert names.count(f"DHC, trial {number}") == MAX_ATTEMPTS
     assert search.done() and found.trials[failed[0]].error == "loss is nan"
     assert [(point.name, error) for point, error in search.failed()] == [
         (f"DHC, trial {n}", "loss is nan") for n in failed
@@ -241,7 +242,7 @@ def test_a_point_is_run_once_however_often_it_is_drawn(make, seed):
     assert [trial.state for trial in found.trials] == [states[rate] for rate in values(found)]
     assert len(found.trials) == 9 and set(values(found)) == set(states)
     runs = {trial.identity: trial.state for trial in found.trials}
-    assert all(ended.count(identity) == (ATTEMPTS if runs[identity] == "failed" else 1) for identity in runs)
+    assert all(ended.count(identity) == (MAX_ATTEMPTS if runs[identity] == "failed" else 1) for identity in runs)
     assert {trial.state.name for trial in search._rows[0]._latest()} == {"COMPLETE", "PRUNED", "FAIL"}
 
 
