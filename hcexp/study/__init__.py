@@ -6,7 +6,7 @@ from hcexp.study.claim import Claim
 from hcexp.study.ledger import Ledger
 from hcexp.study.outcome import outcome
 from hcexp.study.point import Point, plan
-from hcexp.study.queue import Queue, Tally
+from hcexp.study.queue import Queue
 from hcexp.study.sweep.sweep import Outcome, Row, Sweep
 from hcexp.study.sweep.sweep_file import load_sweep
 from hcexp.study.workers import run_points
@@ -19,7 +19,6 @@ __all__ = [
     "Queue",
     "Row",
     "Sweep",
-    "Tally",
     "load_sweep",
     "outcome",
     "plan",

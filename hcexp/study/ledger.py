@@ -11,13 +11,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hcexp.configuration import shareable
 from hcexp.study.claim import Claim, attempt, take, value
 from hcexp.study.point import Point
-from hcexp.study.queue import Queue
+from hcexp.study.queue import StudyQueue
 from hcexp.study.search.journal import JOURNAL, exclusive, open_journal
-from hcexp.study.trials import Trials
 
 
-class Ledger(Trials, Queue):
-    """The points of a sweep as a `Queue`.
+class Ledger(StudyQueue):
+    """The points of a sweep's rows.
 
     Points that share a run share a trial. Each is run once; one that fails is tried again, after the others, until it
     has failed `MAX_ATTEMPTS` times. What the study does not know is entered: points that are new, runs that were
@@ -34,7 +33,6 @@ class Ledger(Trials, Queue):
         self._points: dict[str, Point] = {}
         for point in points:
             self._points.setdefault(point.run.identity, point)
-        self._order = {identity: place for place, identity in enumerate(self._points)}
         journal = Path(points[0].run.config.paths.runs) / JOURNAL
         super().__init__(name, journal, lambda: open_journal(journal), len(self._points))
         with exclusive(journal):
@@ -43,7 +41,7 @@ class Ledger(Trials, Queue):
     def claim(self) -> Claim | None:
         self._try_again()
         unsettled = [trial for trial in self._latest() if not trial.state.is_finished()]
-        for trial in sorted(unsettled, key=lambda trial: (attempt(trial), self._order[_identity(trial)])):
+        for trial in sorted(unsettled, key=attempt):
             if claim := take(self._study, trial, self._point_of(trial)):
                 return claim
         return None

@@ -20,12 +20,12 @@ from hcexp.configuration import compose, shareable
 from hcexp.run.run import Run
 from hcexp.study.claim import Claim, settle_alike, settled, take
 from hcexp.study.point import Point
+from hcexp.study.queue import StudyQueue
 from hcexp.study.search.journal import exclusive
 from hcexp.study.search.pruning import DRAW, IDENTITY, one_a_draw, one_a_run
 from hcexp.study.search.result import RowResult, trial_record
 from hcexp.study.search.space import Space
 from hcexp.study.sweep.overrides import override, read
-from hcexp.study.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TrialPoint(Point):
         return [*super().arguments, *self.pruning]
 
 
-class RowSearch(Trials):
+class RowSearch(StudyQueue):
     """A row's study, which is made with its first draw; each draw is a point.
 
     Args:
@@ -81,6 +81,9 @@ class RowSearch(Trials):
                     return claim
             if not self._draw():
                 return None
+
+    def known(self) -> list[tuple[str, str]]:
+        return [(trial.user_attrs[IDENTITY], self._point.row.label) for trial in self._latest()]
 
     def found(self) -> RowResult:
         row = self._point.row

@@ -16,7 +16,7 @@ from hcexp.study.sweep.sweep import Sweep
 
 
 class Search(Queue):
-    """The searches of a sweep's rows as a `Queue`.
+    """The searches of a sweep's rows as one queue.
 
     Each row has an Optuna study of its own and as many draws as every other. The first one is the default
     configuration; the next are drawn at random, the same for all rows; then TPE draws. What is drawn depends on the
@@ -58,7 +58,7 @@ class Search(Queue):
         return None
 
     def known(self) -> list[tuple[str, str]]:
-        return [(trial.identity, found.label) for found in self.found() for trial in found.trials]
+        return [known for row in self._rows for known in row.known()]
 
     def tally(self) -> Tally:
         return Tally(*map(sum, zip(*(row.tally() for row in self._rows), strict=True)))
