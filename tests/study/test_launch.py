@@ -36,22 +36,17 @@ def test_what_is_imported_for_all_runs_starts_no_thread_and_no_gpu():
 
 
 @pytest.mark.slow
-def test_a_label_reaches_mlflow_as_it_is_written(points, run, minute, tracked, store_uri):
+def test_a_run_is_what_it_is_alone_and_called_as_its_label_is_written(
+    points, run, minute, make_run, tracked, store_uri, tmp_path
+):
     label = 'it\'s a "DHC×2", W/O {tanh} \\ $HOME = [1]'
+    alone = make_run("scale=tiny", "residual=dhc", "residual.n=2", "seed=0", f"paths.runs={tmp_path / 'alone'}").train()
     minute += tracked
     (point,) = points({label: ["residual=dhc", "residual.n=2"]})
     (result,) = run([point])
     assert result["state"] == "finished", result["error"]
     assert MlflowClient(store_uri).get_run(result["run_id"]).info.run_name == f"{label}, seed 0"
-    assert result["identity"] == point.run.identity
-
-
-@pytest.mark.slow
-def test_a_run_is_what_it_is_alone(points, run, make_run, tmp_path):
-    (point,) = points({"DHC×2": ["residual=dhc", "residual.n=2"]})
-    (result,) = run([point])
-    alone = make_run("scale=tiny", "residual=dhc", "residual.n=2", "seed=0", f"paths.runs={tmp_path / 'alone'}").train()
-    assert result["identity"] == alone["identity"]
+    assert result["identity"] == alone["identity"] == point.run.identity
     for name, value in alone["metrics"].items():
         assert result["metrics"][name] == value or name.startswith("perf/")
 

@@ -21,7 +21,6 @@ rows:
   - {label: base, overrides: [residual=pre_norm]}
   - {label: other, overrides: [residual=dhc, residual.n=2]}
 """
-
 GRID = """
 title: A question
 baseline: n=1, tanh=false
@@ -50,7 +49,7 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
     return path
 
 
-def test_a_sweep_is_read_whole(tmp_path):
+def test_sweeps_grids_and_searches_are_read_whole(tmp_path):
     write(tmp_path, GOOD)
     assert load_sweep("mine", tmp_path) == Sweep(
         name="mine",
@@ -62,31 +61,22 @@ def test_a_sweep_is_read_whole(tmp_path):
         overrides=("trainer.max_steps=10",),
         question="Which is better?",
     )
-
-
-def test_a_users_own_file_and_defaults(tmp_path):
-    path = write(tmp_path, "title: t\nbaseline: a\nrows: [{label: a}]\n", "own")
-    sweep = load_sweep(path, SWEEPS)
+    sweep = load_sweep(write(tmp_path, "title: t\nbaseline: a\nrows: [{label: a}]\n", "own"), SWEEPS)
     assert (sweep.name, sweep.table, sweep.seeds, sweep.overrides, sweep.question) == ("own", None, (0,), (), "")
     assert sweep.rows == (Row("a", ()),)
-
-
-def test_a_grid_stands_for_its_rows(tmp_path):
     write(tmp_path, GRID)
     sweep = load_sweep("mine", tmp_path)
     labels = ["n=1, tanh=false", "n=1, tanh=true", "n=2, tanh=false", "n=2, tanh=true"]
     assert [row.label for row in sweep.rows] == labels
     assert sweep.rows[1].overrides == ("residual.n=1", "residual.tanh=true") and sweep.search is None
-
-
-def test_a_search_is_read_whole(tmp_path):
-    write(tmp_path, SEARCH)
-    sweep = load_sweep("mine", tmp_path)
-    space = sweep.search
-    assert (space.trials, space.startup, space.validations) == (12, 5, 5)
-    assert space.pruner == {"name": "median", "n_startup_trials": 3}
-    assert list(space.knobs) == ["optimizer.lr", "schedule.warmup", "schedule"]
-    assert [row.label for row in sweep.rows] == ["base", "other"] and sweep.seeds == (0,)
+    whole = {"name": "median", "n_startup_trials": 3}
+    for pruner, read in (("none", None), ("median", {"name": "median"}), ("", whole)):
+        write(tmp_path, SEARCH.replace("{name: median, n_startup_trials: 3}", pruner) if pruner else SEARCH)
+        sweep = load_sweep("mine", tmp_path)
+        space = sweep.search
+        assert (space.trials, space.startup, space.validations, space.pruner) == (12, 5, 5, read)
+        assert list(space.knobs) == ["optimizer.lr", "schedule.warmup", "schedule"]
+        assert [row.label for row in sweep.rows] == ["base", "other"] and sweep.seeds == (0,)
 
 
 def test_shipped_sweeps_ask_their_question_and_have_the_papers_rows():
@@ -145,17 +135,13 @@ def test_shipped_sweeps_of_modes_have_all_of_them_and_the_tuned_range_every_scal
         (GOOD, "[0, 3]", "[0, x]", "seed 'x' is not an integer"),
         (GOOD, "[0, 3]", "[true]", "seed True is not an integer"),
         (GOOD, "[0, 3]", "[-1]", "seed -1 is not an integer of 0 or more"),
-        (GOOD, "[0, 3]", "[1.0]", "seed 1.0 is not an integer"),
         (GOOD, "[0, 3]", "[2, 2]", "seed 2 is given more than once"),
         (GOOD, "[0, 3]", "[]", "seeds is empty"),
-        (GOOD, "[0, 3]", "3", "seeds 3 is not a list"),
-        (GOOD, "table: 1", "table: 99", "paper table 99: the paper has Tables 1 to 19"),
         (GOOD, "table: 1", "table: 12", "paper table 12: it lists settings"),
         (GOOD, "table: 1", "table: one", "table 'one' is not the number of a table"),
         (GOOD, "title: A question", "", "title is missing"),
         (GOOD, "title: A question", "title: 7", "title 7 is not a text"),
         (GOOD, "question: Which is better?", "question: [a]", "question ['a'] is not a text"),
-        (GOOD, "question: Which is better?", "question:", "question None is not a text"),
         (GOOD, "label: other", "label: 4", "row 2: label 4 is not a text"),
         (GOOD, "{label: other, overrides: [residual=dhc, residual.n=2]}", "other", "row 2 is not a mapping"),
         (GOOD, "[residual=dhc, residual.n=2]", "[residual]", "override 'residual' is not of the form key=value"),
@@ -164,35 +150,26 @@ def test_shipped_sweeps_of_modes_have_all_of_them_and_the_tuned_range_every_scal
         (GRID, "grid:", "gird:", "unknown key 'gird'. Did you mean grid?"),
         (GRID, "n=1, tanh=false", "n=3", "baseline 'n=3' is not a row; rows are n=1, tanh=false, n=1, tanh=true"),
         (GRID, "[1, 2]", "2", "grid: residual.n 2 is not a list of values"),
-        (GRID, "[1, 2]", "[]", "grid: residual.n [] is not a list of values"),
         (GRID, "[1, 2]", "[1, 1]", "grid: residual.n: 1 is given more than once"),
         (GRID, "[1, 2]", "[1, [2]]", "grid: residual.n: [2] is not a number, true, false, a text or null"),
         (GRID, "residual.n", "seed", "grid: seed cannot be a knob of a sweep: use --seeds"),
-        (GRID, "residual.n", "scale", "grid: scale cannot be a knob of a sweep: use --scale"),
         (GRID, "residual.n", "+residual.n", "grid: knob '+residual.n' is not a plain name"),
-        (GRID, "residual.n", "7", "grid: knob 7 is not a text"),
         (GRID, "\n  residual.n: [1, 2]\n  residual.tanh: [false, true]", " []", "grid [] is not a mapping of knobs"),
         (SEARCH, "trials: 12", "trails: 12", "search: unknown key 'trails'. Did you mean trials?"),
-        (SEARCH, "trials: 12", "startup: 3", "search: trials is missing"),
         (SEARCH, "trials: 12", "trials: 0", "search: trials 0 is not an integer of 1 or more"),
-        (SEARCH, "trials: 12", "trials: true", "search: trials True is not an integer"),
-        (SEARCH, "trials: 12", "trials: 12\n  startup: x", "search: startup 'x' is not an integer"),
-        (SEARCH, "validations: 5", "validations: 0", "search: validations 0 is not an integer of 1 or more"),
         (SEARCH, "low: 1.0e-4", "low: 1e-4", "optimizer.lr: low '1e-4' is not a number (YAML reads 3e-4 as a text"),
+        (SEARCH, "low: 1.0e-4", "low: .nan", "optimizer.lr: low nan is not a number"),
+        (SEARCH, "validations: 5", "validations: 0", "search: validations 0 is not an integer of 1 or more"),
+        (GRID, "residual.n", "7", "grid: knob 7 is not a text"),
         (SEARCH, "low: 1.0e-4", "low: 1.0", "optimizer.lr: low 1.0 must be less than high 0.01"),
         (SEARCH, "low: 1.0e-4", "low: 0.0", "optimizer.lr: `low > 0` must hold for `log=True`"),
-        (SEARCH, "low: 1.0e-4", "low: .nan", "optimizer.lr: low nan is not a number"),
-        (SEARCH, "low: 1.0e-4, ", "", "optimizer.lr: low is missing"),
         (SEARCH, "log: true", "log: 1", "optimizer.lr: log 1 is not true or false"),
         (SEARCH, "log: true", "logs: true", "optimizer.lr: unknown key 'logs'. Did you mean log?"),
-        (SEARCH, "step: 5", "step: 0", "schedule.warmup: `step > 0` must hold, but got step=0."),
         (SEARCH, "step: 5", "log: true, step: 5", "schedule.warmup: Samplers and other components"),
         (SEARCH, "{choices: [cosine, linear]}", "[cosine, linear]", "schedule is not a mapping with the keys low"),
-        (SEARCH, "[cosine, linear]", "cosine", "schedule: choices 'cosine' is not a list of values"),
         (SEARCH, "[cosine, linear]}", "[cosine], low: 1}", "schedule: unknown key 'low'. Allowed: choices"),
         (SEARCH, "name: median", "name: medain", "pruner: 'medain' is not known; choose from median, percentile"),
         (SEARCH, "n_startup_trials", "startup_trials", "median has no setting 'startup_trials'. Did you mean n_"),
-        (SEARCH, "n_startup_trials: 3", "n_startup_trials: -3", "pruner: median: Number of startup trials cannot be"),
         (SEARCH, "n_startup_trials: 3", "n_startup_trials: x", "pruner: median: "),
         (SEARCH, "{name: median, n_startup_trials: 3}", "3", "pruner 3 is neither a name nor a mapping"),
         (SEARCH, "rows:", "seeds: [0, 1]\nrows:", "a search has one seed, not 2: "),
@@ -220,12 +197,6 @@ def test_a_wrong_file_is_answered_in_one_line_that_names_it(tmp_path, text, old,
         load_sweep("mine", tmp_path)
     message = str(error.value)
     assert said in message and message.startswith("sweep mine") and message.isprintable()
-
-
-def test_a_pruner_may_be_its_name(tmp_path):
-    for pruner, read in (("none", None), ("median", {"name": "median"})):
-        write(tmp_path, SEARCH.replace("{name: median, n_startup_trials: 3}", pruner))
-        assert load_sweep("mine", tmp_path).search.pruner == read
 
 
 def test_a_file_that_is_no_mapping_or_has_no_rows_or_is_nested_out_of_sight(tmp_path):
