@@ -73,7 +73,7 @@ def train(_: DictConfig) -> float:
         print(f"hcexp: failed: {said}: {line or error}", file=sys.stderr, flush=True)
         (Path(hydra.sweep.dir) / FAILED).touch()
         return nan
-    names = ("train/loss", f"{run.suite.name}/mean/loss")
+    names = ("train/loss", run.headline)
     losses = [f"{name} {result['metrics'][name]:.4f}" for name in names if name in result["metrics"]]
     print(f"{said}: {'  '.join([*losses, str(run.directory)])}", flush=True)
     return result["metrics"].get("train/loss", nan)

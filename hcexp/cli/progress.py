@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from hcexp.study import Source
-from hcexp.study.claim import ATTEMPTS
+from hcexp.study import Queue
+from hcexp.study.claim import MAX_ATTEMPTS
 from hcexp.study.workers import Worker
 
 PACE_SECONDS = 600  # the time left goes by the pace of the last ten minutes
@@ -17,11 +17,11 @@ LINE_SECONDS = 60  # between two lines where there is no terminal
 
 
 class SweepProgress:
-    """A context that shows `run_points` at work on a source, and what other drivers do there."""
+    """A context that shows `run_points` at work on a queue, and what other drivers do there."""
 
-    def __init__(self, source: Source, console: Console):
-        self._source, self._console = source, console
-        tally = source.tally()
+    def __init__(self, queue: Queue, console: Console):
+        self._queue, self._console = queue, console
+        tally = queue.tally()
         self._before, self._runs = tally.settled, tally.points - tally.settled
         self._waiting = False
         self._running: list[str] = []
@@ -53,7 +53,7 @@ class SweepProgress:
 
     def changed(self, running: list[Worker]) -> None:
         """Move the bar to the steps that are done, those of unfinished runs included."""
-        tally = self._source.tally()
+        tally = self._queue.tally()
         elsewhere = max(0, tally.running - len(running))
         if elsewhere and not running and not self._waiting:
             self.say(f"nothing is left to start; waiting for {_runs(elsewhere)} elsewhere")
@@ -79,12 +79,12 @@ class SweepProgress:
         minutes, seconds = divmod(round(time.monotonic() - worker.started), 60)
         how = f"{result['state']} in {minutes}:{seconds:02}"
         if result["state"] == "failed":
-            how += f", attempt {worker.claim.attempt} of {ATTEMPTS}  {result['error']}"
+            how += f", attempt {worker.claim.attempt} of {MAX_ATTEMPTS}  {result['error']}"
         elif result["state"] == "stopped":
             how += f"  {result['error']}"
         else:
             how += f"  train loss {result['metrics'].get('train/loss', float('nan')):.3f}"
-        done = self._source.tally().settled - self._before
+        done = self._queue.tally().settled - self._before
         self.say(f"[{done}/{self._runs}] {worker.point.name}: {how}")
 
     def say(self, line: str) -> None:

@@ -41,7 +41,7 @@ def planned(chosen: Namespace) -> tuple:
 
     from hcexp.configuration import shipped
     from hcexp.study import load_sweep, plan
-    from hcexp.study.sweep.tuned import tuned
+    from hcexp.study.sweep.tuning import tuned
 
     for override in chosen.overrides:
         knob = override.partition("=")[0].lstrip("+")
@@ -63,7 +63,7 @@ def planned(chosen: Namespace) -> tuple:
 def _tuned_file(name: str, sweep, scale: str, overrides: Sequence[str]) -> Path:
     """A path is one; the name of a search stands for what it wrote beside these runs."""
     from hcexp.configuration import compose
-    from hcexp.study.sweep.tuned import FILE
+    from hcexp.study.sweep.tuning import FILE
 
     path = Path(name).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from hcexp.study import Source
+    from hcexp.study import Queue
+    from hcexp.study.parent_run import ParentRun
     from hcexp.study.sweep.sweep import Sweep
-    from hcexp.study.tracked import TrackedSweep
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from hcexp.cli.report import planned, report
-    from hcexp.study.announced import announced
-    from hcexp.study.tracked import TrackedSweep
+    from hcexp.study.drivers import announced
+    from hcexp.study.parent_run import ParentRun
     from hcexp.study.workers import LOG
 
     sweep, points = planned(chosen)
@@ -63,22 +63,22 @@ def main(arguments: Sequence[str]) -> int:
         if sweep.search:
             raise ValueError(f"--rerun-stale: {sweep.name} is a search, whose trials are not repeated: leave it out")
         _set_aside(points, console)
-    source = _source(sweep, points, chosen)
-    workers = _prepare(source, sweep, points, chosen, console)
+    queue = _queue(sweep, points, chosen)
+    workers = _prepare(queue, sweep, points, chosen, console)
     config = points[0].run.config
-    with TrackedSweep(sweep, chosen.scale, config, source.known()) as tracked:
+    with ParentRun(sweep, chosen.scale, config, queue.known()) as parent:
         if workers:
             with announced(Path(config.paths.runs), _arguments(sweep, chosen)):
-                _run(source, workers, config, tracked, console)
+                _run(queue, workers, config, parent, console)
         folder = report(sweep, points, chosen, console)
-        failed = source.failed()
-        tracked.close("FAILED" if failed else "FINISHED", folder)
+        failed = queue.failed()
+        parent.close("FAILED" if failed else "FINISHED", folder)
     for point, error in failed:
         print(f"hcexp: failed: {point.name}: {error} (log: {point.run.directory / LOG})", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _source(sweep: "Sweep", points: list, chosen: Namespace) -> "Source":
+def _queue(sweep: "Sweep", points: list, chosen: Namespace) -> "Queue":
     from hcexp.study import Ledger
     from hcexp.study.search.search import Search
 
@@ -97,15 +97,15 @@ def _set_aside(points: list, console: "Console") -> None:
         console.print(f"  moved to {folder}", highlight=False, soft_wrap=True)
 
 
-def _prepare(source: "Source", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> int:
+def _prepare(queue: "Queue", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> int:
     """Say what is to be done, and prepare once what all runs need; how many are to run at a time, 0 if all is done."""
     from hcexp.study.workers import default_workers
     from hcexp.tracking import open_store
 
-    finished = source.tally().settled - len(source.failed())
+    finished = queue.tally().settled - len(queue.failed())
     if not chosen.join:
-        source.renew()
-    tally = source.tally()
+        queue.renew()
+    tally = queue.tally()
     todo = tally.points - tally.settled
     workers = min(chosen.workers or default_workers(todo), max(todo, 1))
     console.print(
@@ -132,7 +132,7 @@ def _arguments(sweep: "Sweep", chosen: Namespace) -> list[str]:
 
 def _joined(chosen: Namespace, arguments: Sequence[str]) -> Sequence[str]:
     """The arguments; if they name a store, those of the sweep at work on it, in whose folder this process goes on."""
-    from hcexp.study.announced import at_work, is_store
+    from hcexp.study.drivers import at_work, is_store
 
     if not is_store(chosen.sweep):
         return arguments
@@ -152,28 +152,28 @@ def _joined(chosen: Namespace, arguments: Sequence[str]) -> Sequence[str]:
     return [*found[0].arguments, "--join", *workers, *chosen.overrides]
 
 
-def _run(source: "Source", workers: int, config: "DictConfig", tracked: "TrackedSweep", console: "Console") -> None:
+def _run(queue: "Queue", workers: int, config: "DictConfig", parent: "ParentRun", console: "Console") -> None:
     """Run what is not settled under a progress line for all of it."""
     from hcexp.cli.progress import SweepProgress
     from hcexp.study import run_points
-    from hcexp.study.patient import Patient
+    from hcexp.study.wait_for_store import WaitForStore
     from hcexp.study.workers import Worker
     from hcexp.tracking import store_uri
 
-    with _exit_on_signals(), SweepProgress(source, console) as progress:
+    with _exit_on_signals(), SweepProgress(queue, console) as progress:
 
         def changed(running: list[Worker]) -> None:
             progress.changed(running)
             for worker in running:
-                tracked.adopt(worker.point.run.identity, worker.point.row.label)
+                parent.adopt(worker.point.run.identity, worker.point.row.label)
 
         def ended(worker: Worker, result: dict) -> None:
             progress.ended(worker, result)
-            tracked.ended(worker.point.run.identity, worker.point.row.label, result)
+            parent.ended(worker.point.run.identity, worker.point.row.label, result["error"] if worker.killed else None)
 
         if "uri" in config.tracking:
-            source = Patient(source, store_uri(config.tracking.uri, config.paths.runs), progress.say)
-        run_points(source, workers, changed=changed, ended=ended)
+            queue = WaitForStore(queue, store_uri(config.tracking.uri, config.paths.runs), progress.say)
+        run_points(queue, workers, changed=changed, ended=ended)
 
 
 @contextmanager

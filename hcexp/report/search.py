@@ -6,7 +6,7 @@ from typing import Any
 
 from hcexp.report.numbers import count
 from hcexp.report.suites import title
-from hcexp.study.search.found import Drawn, Found
+from hcexp.study.search.result import RowResult, TrialRecord
 from hcexp.study.sweep.overrides import short
 from hcexp.study.sweep.sweep import Sweep
 
@@ -20,7 +20,7 @@ class SearchReport:
     sweep: Sweep
     scale: str
     suite: str
-    found: Sequence[Found]
+    found: Sequence[RowResult]
     command: str
 
     @property
@@ -40,7 +40,7 @@ class SearchReport:
         """
         return [self._row(found) for found in self.found]
 
-    def _row(self, found: Found) -> dict[str, Any]:
+    def _row(self, found: RowResult) -> dict[str, Any]:
         space, best, default = self.sweep.search, found.best, found.default
         names = short(space.knobs)
         of_best = best.values if best else {}
@@ -93,7 +93,7 @@ class SearchReport:
         return said
 
 
-def _ending(trial: Drawn) -> str:
+def _ending(trial: TrialRecord) -> str:
     if trial.state == "pruned":
         return f"pruned at step {trial.step}"
     return f"failed: {trial.error}" if trial.state == "failed" else trial.state

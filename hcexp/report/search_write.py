@@ -15,7 +15,7 @@ from hcexp.report.markdown import escape
 from hcexp.report.numbers import NOTHING, fixed
 from hcexp.report.search import SearchReport
 from hcexp.study.sweep.overrides import written
-from hcexp.study.sweep.tuned import FILE, tuned_text
+from hcexp.study.sweep.tuning import FILE, tuned_text
 
 ARROWS = {"lower": "↓", "upper": "↑"}  # beside a value that lies at this end of its range
 

@@ -1,16 +1,59 @@
-"""Who is at a run: a lock in its folder, which dies with its process."""
+"""Who is at a run: a lock in its folder, which dies with the last process that has it."""
 
+import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from typing import Any, Self
 
-from filelock import FileLock, Timeout
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 LOCK = ".lock"  # in the run's folder; flock: whoever is at the run holds it
 INHERITED = "HCEXP_RUN_LOCK"  # environment variable: number of a file descriptor that holds this run's lock already
+POLL_SECONDS = 0.05
+
+
+class RunLock:
+    """The flock of a folder, held until every process that has it has closed it.
+
+    Sent to a process that multiprocessing starts, it is the same lock there, not a second one. It is closed and never
+    released: that would take it from the others who have it.
+    """
+
+    def __init__(self, fd: int):
+        self._fd = fd
+
+    @classmethod
+    def take(cls, directory: Path) -> Self | None:
+        """The lock of this folder, which is made; None if somebody else has it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        taken = False
+        with suppress(BlockingIOError, FileNotFoundError):  # a run that could not start takes its folder away
+            fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                taken = os.path.samestat(os.fstat(fd), os.stat(directory / LOCK))
+            finally:
+                if not taken:
+                    os.close(fd)
+        return cls(fd) if taken else None
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __reduce__(self) -> tuple:
+        return _received, (DupFd(self._fd),)
+
+
+def _received(sent: Any) -> RunLock:
+    return RunLock(sent.detach())
 
 
 @contextmanager
@@ -23,33 +66,29 @@ def locked(directory: Path) -> Iterator[None]:
     Raises ValueError if that other process would be waited for by several that were started together.
     """
     if rank_zero_only.rank or _is_inherited(directory):
-        yield  # the lock belongs to what both have opened: releasing it here would take it from the other
+        yield
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if (lock := RunLock.take(directory)) is None:
         if _started_together():
-            raise ValueError(f"another process is at the run {directory}: start again when it is done") from None
+            raise ValueError(f"another process is at the run {directory}: start again when it is done")
         print(f"another process is at the run {directory}: waiting for it", flush=True)
-        lock.acquire()
+        while (lock := RunLock.take(directory)) is None:
+            time.sleep(POLL_SECONDS)
     try:
         yield
     finally:
         _remove_unstarted(directory)
-        lock.release()
+        fcntl.flock(lock.fileno(), fcntl.LOCK_UN)  # also from what this process has forked
+        lock.close()
 
 
 def is_held(directory: Path) -> bool:
     """Whether a process is at the run; nothing is made where there is none."""
     if not (directory / LOCK).is_file():
         return False
-    try:
-        with FileLock(directory / LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
+    if (lock := RunLock.take(directory)) is not None:
+        lock.close()
+    return lock is None
 
 
 def _is_inherited(directory: Path) -> bool:

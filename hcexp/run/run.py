@@ -102,6 +102,8 @@ class Run:
         Raises ValueError, FileNotFoundError and the like, in one line, for a configuration that cannot run.
         """
         _ = self.model, self.identity
+        for part in ("objective", "optimizer", "schedule"):
+            instantiate(self.config[part])
 
     def result(self) -> dict[str, Any]:
         """What the run left: `state` is "finished", "failed", "pruned" or, if there is nothing yet, "missing"."""

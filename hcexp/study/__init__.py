@@ -2,10 +2,11 @@
 that measure the rest.
 """
 
-from hcexp.study.claim import Claim, Source
+from hcexp.study.claim import Claim
 from hcexp.study.ledger import Ledger
 from hcexp.study.outcome import outcome
 from hcexp.study.point import Point, plan
+from hcexp.study.queue import Queue
 from hcexp.study.sweep.sweep import Outcome, Row, Sweep
 from hcexp.study.sweep.sweep_file import load_sweep
 from hcexp.study.workers import run_points
@@ -15,8 +16,8 @@ __all__ = [
     "Ledger",
     "Outcome",
     "Point",
+    "Queue",
     "Row",
-    "Source",
     "Sweep",
     "load_sweep",
     "outcome",

@@ -4,70 +4,21 @@ The state of a trial says what is known of its point; the lock says whether some
 lock is free belongs to a worker that died, and goes on from the run's checkpoint: there is no time-out to guess.
 """
 
-import fcntl
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.reduction import DupFd
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hcexp.run.lock import LOCK
+from hcexp.run.lock import RunLock
 from hcexp.run.run import RESULT
 from hcexp.study.point import Point
 from hcexp.study.search.pruning import PRUNED
 
-ATTEMPTS = 3  # failures of a point after which it has failed for good
-STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-
-
-class RunLock:
-    """The flock of a run's folder, as `Run.train` takes it; held until every process that has it has closed it.
-
-    Sent to a process that multiprocessing starts, it is the same lock there, not a second one. It is closed and never
-    released: that would take it from the others who have it.
-    """
-
-    def __init__(self, fd: int):
-        self._fd = fd
-
-    @classmethod
-    def take(cls, directory: Path) -> "RunLock | None":
-        """The lock of this folder, which is made; None if somebody else has it."""
-        path = directory / LOCK
-        directory.mkdir(parents=True, exist_ok=True)
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # a run that could not start has just taken its folder away
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), os.stat(path)):
-                return cls(fd)
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
-        return None
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-    def __reduce__(self) -> tuple:
-        return _received, (DupFd(self._fd),)
-
-
-def _received(sent: Any) -> RunLock:
-    return RunLock(sent.detach())
+MAX_ATTEMPTS = 3  # failures of a point after which it has failed for good
+TRIAL_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 @dataclass(frozen=True)
@@ -86,12 +37,12 @@ class Claim:
 
     def settle(self, result: Mapping[str, Any]) -> None:
         """Enter what became of the run: a result that is finished (with the mean validation loss as the trial's
-        value), pruned or failed. A failed one is an attempt; that there is another one is the source's business.
+        value), pruned or failed. A failed one is an attempt; that there is another one is the queue's business.
         """
         try:
             if result["error"]:
                 self.study._storage.set_trial_user_attr(self.trial._trial_id, "error", result["error"])
-            self.study.tell(self.trial.number, value(self.point, result), state=STATES[result["state"]])
+            self.study.tell(self.trial.number, value(self.point, result), state=TRIAL_STATES[result["state"]])
         finally:
             self.lock.close()
 
@@ -103,36 +54,6 @@ class Claim:
             self.study._storage.set_trial_state_values(self.trial._trial_id, TrialState.WAITING)
         finally:
             self.lock.close()
-
-
-class Tally(NamedTuple):
-    """How far a source has come, in points; one that several rows share counts once."""
-
-    points: int  # all of them
-    settled: int  # finished, pruned, or failed for good
-    running: int  # at work, here and elsewhere
-
-
-class Source(Protocol):
-    """Where workers get their points from: a ledger of rows, or a search. Any number of processes may ask at once."""
-
-    def renew(self) -> None:
-        """Give what has failed for good its attempts anew: somebody has mended something."""
-
-    def claim(self) -> Claim | None:
-        """A point to run next; None while there is nothing to take. Called only with a worker free for it."""
-
-    def done(self) -> bool:
-        """Whether every point is settled: finished, pruned, or failed for good."""
-
-    def known(self) -> list[tuple[str, str]]:
-        """The identity and the row's label of every run that it knows of."""
-
-    def tally(self) -> Tally:
-        """For the line that shows the progress."""
-
-    def failed(self) -> list[tuple[Point, str]]:
-        """The points that failed for good, each with the error of its last attempt."""
 
 
 def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
@@ -154,7 +75,7 @@ def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
         result = point.run.result()
         died = trial.state == TrialState.RUNNING
         ends = {"finished": True, "pruned": PRUNED in trial.user_attrs, "failed": died}.get(result["state"], False)
-        if not ends and result["state"] in STATES:  # of an earlier attempt, or of somebody else's
+        if not ends and result["state"] in TRIAL_STATES:  # of an earlier attempt, or of somebody else's
             (point.run.directory / RESULT).unlink()
         if not died and not study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
             return None
@@ -172,7 +93,7 @@ def value(point: Point, result: Mapping[str, Any]) -> float | None:
     """Of a finished run's trial: its mean validation loss, infinity if there is none or it is nan; of others None."""
     if result["state"] != "finished":
         return None
-    loss = result["metrics"].get(f"{point.run.suite.name}/mean/loss", math.inf)
+    loss = result["metrics"].get(point.run.headline, math.inf)
     return math.inf if math.isnan(loss) else loss  # Optuna takes no nan
 
 
@@ -183,11 +104,11 @@ def attempt(trial: FrozenTrial) -> int:
 
 def to_try_again(trial: FrozenTrial) -> bool:
     """Whether the trial is a failed attempt after which there is another one."""
-    return trial.state == TrialState.FAIL and attempt(trial) < ATTEMPTS
+    return trial.state == TrialState.FAIL and attempt(trial) < MAX_ATTEMPTS
 
 
 def failed_for_good(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and attempt(trial) >= ATTEMPTS
+    return trial.state == TrialState.FAIL and attempt(trial) >= MAX_ATTEMPTS
 
 
 def settled(trial: FrozenTrial) -> bool:

@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from hcexp.run.lock import INHERITED
-from hcexp.study.claim import RunLock
+from hcexp.run.lock import INHERITED, RunLock
 
 PRELOAD = ["hcexp.study.launch", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "git"]  # what runs import
 LOST = 255  # multiprocessing's word for the end of a process whose server is gone: it may run on

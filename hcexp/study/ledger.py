@@ -6,21 +6,21 @@ The result files are what counts: what lies on the disk is entered, and what is 
 from collections.abc import Sequence
 from pathlib import Path
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcexp.configuration import shareable
-from hcexp.study.claim import Claim, Tally, attempt, attempt_again, failed_for_good, settled, take, to_try_again, value
+from hcexp.study.claim import Claim, attempt, take, value
 from hcexp.study.point import Point
+from hcexp.study.queue import StudyQueue
 from hcexp.study.search.journal import JOURNAL, exclusive, open_journal
 
 
-class Ledger:
-    """The points of a sweep as a `Source`, for any number of workers in any number of processes.
+class Ledger(StudyQueue):
+    """The points of a sweep's rows.
 
     Points that share a run share a trial. Each is run once; one that fails is tried again, after the others, until it
-    has failed `ATTEMPTS` times. What the study does not know is entered: points that are new, runs that were finished
-    without it, and finished ones that are no longer on the disk.
+    has failed `MAX_ATTEMPTS` times. What the study does not know is entered: points that are new, runs that were
+    finished without it, and finished ones that are no longer on the disk.
 
     Args:
         name: of the study, which has the points of all calls under this name.
@@ -33,43 +33,21 @@ class Ledger:
         self._points: dict[str, Point] = {}
         for point in points:
             self._points.setdefault(point.run.identity, point)
-        self._order = {identity: place for place, identity in enumerate(self._points)}
-        self._journal = Path(points[0].run.config.paths.runs) / JOURNAL
-        self._study = optuna.create_study(
-            storage=open_journal(self._journal), study_name=name, direction="minimize", load_if_exists=True
-        )
-        with exclusive(self._journal):
+        journal = Path(points[0].run.config.paths.runs) / JOURNAL
+        super().__init__(name, journal, lambda: open_journal(journal), len(self._points))
+        with exclusive(journal):
             self._enter()
 
-    def renew(self) -> None:
-        with exclusive(self._journal):
-            for trial in filter(failed_for_good, self._latest()):
-                attempt_again(self._study, trial, 1)
-
     def claim(self) -> Claim | None:
-        if any(map(to_try_again, self._latest())):
-            with exclusive(self._journal):
-                for trial in filter(to_try_again, self._latest()):
-                    attempt_again(self._study, trial, attempt(trial) + 1)
+        self._try_again()
         unsettled = [trial for trial in self._latest() if not trial.state.is_finished()]
-        for trial in sorted(unsettled, key=lambda trial: (attempt(trial), self._order[_identity(trial)])):
-            if claim := take(self._study, trial, self._point(trial)):
+        for trial in sorted(unsettled, key=attempt):
+            if claim := take(self._study, trial, self._point_of(trial)):
                 return claim
         return None
 
-    def done(self) -> bool:
-        tally = self.tally()
-        return tally.settled == tally.points
-
     def known(self) -> list[tuple[str, str]]:
         return [(identity, point.row.label) for identity, point in self._points.items()]
-
-    def tally(self) -> Tally:
-        latest = self._latest()
-        return Tally(len(latest), sum(map(settled, latest)), sum(t.state == TrialState.RUNNING for t in latest))
-
-    def failed(self) -> list[tuple[Point, str]]:
-        return [(self._point(t), t.user_attrs["error"]) for t in self._latest() if failed_for_good(t)]
 
     def _enter(self) -> None:
         latest = {_identity(trial): trial for trial in self._latest()}
@@ -92,11 +70,10 @@ class Ledger:
                 )
 
     def _latest(self) -> list[FrozenTrial]:
-        """The newest trial of every point."""
         latest = {_identity(trial): trial for trial in self._study.get_trials(deepcopy=False)}
         return [latest[identity] for identity in self._points if identity in latest]
 
-    def _point(self, trial: FrozenTrial) -> Point:
+    def _point_of(self, trial: FrozenTrial) -> Point:
         return self._points[_identity(trial)]
 
 

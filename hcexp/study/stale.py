@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hcexp.run.folder import STALE
+from hcexp.run.lock import RunLock
 from hcexp.run.record import PACKAGE, code
-from hcexp.study.claim import RunLock
 from hcexp.study.point import Point
 
 

@@ -1,4 +1,4 @@
-"""Runs the points of a source: one process a run, several at a time, beside those of other drivers."""
+"""Runs the points of a queue: one process a run, several at a time, beside those of other drivers."""
 
 import math
 import os
@@ -18,26 +18,32 @@ from hcexp.callbacks.progress import clock, short
 from hcexp.configuration import shareable
 from hcexp.disk.atomic import write_json
 from hcexp.run.run import RESULT
-from hcexp.study.claim import Claim, Source
+from hcexp.study.claim import Claim
 from hcexp.study.launch import LOST, launch
 from hcexp.study.point import Point
+from hcexp.study.queue import Queue
 from hcexp.tracking.metrics import METRICS, tail
 
 LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 POLL_SECONDS = 0.2
+GRACE_SECONDS = 60  # from SIGTERM to SIGKILL: time for a checkpoint
 TAIL_BYTES = 4096
 
 
 @dataclass
 class Worker:
-    """A process at a claimed point's run; `begun` is the step of the newest checkpoint that it found there."""
+    """A process at a claimed point's run.
+
+    `begun` is the step of the newest checkpoint that it found there; `killed` whether it has ended without a result.
+    """
 
     claim: Claim
     process: ForkServerProcess
     slot: int
     started: float
     begun: int = 0
+    killed: bool = False
 
     @property
     def point(self) -> Point:
@@ -79,30 +85,31 @@ def cores() -> int:
 
 
 def run_points(
-    source: Source,
+    queue: Queue,
     workers: int,
     *,
     changed: Callable[[list[Worker]], None] = lambda running: None,
     ended: Callable[[Worker, dict], None] = lambda worker, result: None,
 ) -> None:
-    """Run what the source gives until it is done, `workers` at a time, with the cores (and GPUs) shared out.
+    """Run what the queue gives until it is done, `workers` at a time, with the cores (and GPUs) shared out.
 
     That includes waiting for the runs that others have taken. A run that fails does not stop the others: its result
     says so. One that a signal ends after a newer checkpoint than it began with is stopped: it goes on, and no attempt
     is counted. `changed` is called several times a second with the workers that run, `ended` once for each with its
-    result. Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back.
+    result. Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back: with SIGTERM, and
+    with SIGKILL those that are there still after `GRACE_SECONDS`, or when Ctrl-C is pressed again.
     """
     running: list[Worker] = []
     try:
         while True:
             for slot in sorted(set(range(workers)) - {worker.slot for worker in running}):
-                if (claim := source.claim()) is None:
+                if (claim := queue.claim()) is None:
                     break
                 worker, go = _start(claim, slot, workers)
                 running.append(worker)
                 go.send(True)  # it is known now, and ends with this process
                 go.close()
-            if not running and source.done():
+            if not running and queue.done():
                 return
             changed(running)
             if running:
@@ -114,9 +121,20 @@ def run_points(
                 if (result := _settle(worker)) is not None:
                     ended(worker, result)
     finally:
+        _stop(running)
+
+
+def _stop(running: list[Worker]) -> None:
+    """End the processes, and put their points back."""
+    for worker in running:
+        worker.signal(signal.SIGTERM)
+    try:
+        until = time.monotonic() + GRACE_SECONDS
         for worker in running:
-            worker.signal(signal.SIGTERM)
-        for worker in running:
+            worker.process.join(max(0, until - time.monotonic()))
+    finally:
+        for worker in running:  # one that is stopped, or waits for ever for another process, has not heard the first
+            worker.signal(signal.SIGKILL)
             worker.process.join()
             worker.claim.release()
 
@@ -150,12 +168,13 @@ def _settle(worker: Worker) -> dict | None:
         return None
     worker.signal(signal.SIGKILL)  # of a run of several processes, those that the first one left behind
     result = worker.point.run.result()
-    if missing := result["state"] == "missing":
+    if result["state"] == "missing":
+        worker.killed = True
         result |= _failure(worker)
     if result["state"] == "failed" and _was_signalled(worker) and (step := _newest(worker.point)) > worker.begun:
         worker.claim.release()  # preempted, or short of memory beside others: no fault of the run's
         return result | {"state": "stopped", "error": f"{result['error']}; it goes on from step {step}"}
-    if missing:
+    if worker.killed:
         write_json(worker.point.run.directory / RESULT, result)
     worker.claim.settle(result)
     return result

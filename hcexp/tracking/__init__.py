@@ -7,18 +7,13 @@ from hcexp.tracking.afterwards import add_files, add_metrics
 from hcexp.tracking.metrics import METRICS, read, tail
 from hcexp.tracking.outbox import send_unsent
 from hcexp.tracking.parameters import labels, parameters, telling
-from hcexp.tracking.parents import adopt, close_parent, fail_run, open_parent
 from hcexp.tracking.store import open_store, public, store_uri
 
 __all__ = [
     "METRICS",
     "add_files",
     "add_metrics",
-    "adopt",
-    "close_parent",
-    "fail_run",
     "labels",
-    "open_parent",
     "open_store",
     "parameters",
     "public",

@@ -10,7 +10,7 @@ from rich.console import Console
 from hcexp.report import SearchReport, build, html, markdown, show, show_search, write_search
 from hcexp.report.search_write import search_markdown
 from hcexp.report.tuning import tuning
-from hcexp.study.search.found import Drawn, Found
+from hcexp.study.search.result import RowResult, TrialRecord
 from hcexp.study.search.space import Space
 from hcexp.study.sweep.sweep import Outcome, Tuning
 
@@ -20,7 +20,7 @@ SPACE = Space(
 
 
 def drawn(lr, size, state="finished", loss=None, step=None, error=None):
-    return Drawn({"optimizer.lr": lr, "data.batch_size": size}, state, loss, step, error, "0123456789abcdef")
+    return TrialRecord({"optimizer.lr": lr, "data.batch_size": size}, state, loss, step, error, "0123456789abcdef")
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def report(sweep):
     through.append(drawn(0.009, 7, "failed", error="loss is nan | at step 3"))
     at_the_end = [drawn(0.003, 8, loss=2.5), drawn(0.0098, 99, loss=2.4), drawn(0.002, 9, loss=2.75)]
     found = (
-        Found("Pre-Norm", ("residual=pre_norm",), tuple(through)),
-        Found("DHC×2 [red]", ("residual=dhc",), (*at_the_end, drawn(0.001, 1, "pruned", 4.0, step=50))),
-        Found("SHC", ("residual=shc",), (drawn(0.003, 8, "missing"),)),
+        RowResult("Pre-Norm", ("residual=pre_norm",), tuple(through)),
+        RowResult("DHC×2 [red]", ("residual=dhc",), (*at_the_end, drawn(0.001, 1, "pruned", 4.0, step=50))),
+        RowResult("SHC", ("residual=shc",), (drawn(0.003, 8, "missing"),)),
     )
     labels = [each.label for each in found]
     return SearchReport(
@@ -63,9 +63,9 @@ def test_a_row_has_its_best_and_its_default_and_how_the_trials_ended(report):
 
 
 def test_a_trial_that_is_best_by_being_pruned_or_infinite_is_not(report):
-    found = Found("a", (), (drawn(0.003, 8, loss=float("inf")), drawn(0.001, 8, "pruned", 0.5, step=1)))
+    found = RowResult("a", (), (drawn(0.003, 8, loss=float("inf")), drawn(0.001, 8, "pruned", 0.5, step=1)))
     assert found.best is None
-    assert Found("a", (), (*found.trials, drawn(0.002, 8, loss=3.0))).best.loss == 3.0
+    assert RowResult("a", (), (*found.trials, drawn(0.002, 8, loss=3.0))).best.loss == 3.0
 
 
 def test_notes_say_what_is_left_and_what_lies_at_an_end(report):

@@ -1,7 +1,10 @@
 """One process at a run at a time, and those that belong together not in each other's way."""
 
 import fcntl
+import os
+import signal
 import time
+from multiprocessing import get_context
 from threading import Thread
 
 import pytest
@@ -9,7 +12,7 @@ from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 
 import hcexp.run.train
-from hcexp.run.lock import INHERITED, LOCK, is_held
+from hcexp.run.lock import INHERITED, LOCK, RunLock, is_held, locked
 
 
 def test_a_second_process_waits_for_the_first(make_run, fits, capsys):
@@ -39,30 +42,66 @@ def test_the_processes_of_one_run_do_not_wait_for_each_other(make_run, monkeypat
     assert not (run.directory / "result.json").exists()
 
 
-def test_a_lock_that_was_inherited_is_neither_waited_for_nor_released(make_run, monkeypatch):
-    run = make_run("steps=2")
-    run.directory.mkdir(parents=True)
-    with open(run.directory / LOCK, "w") as held, open(run.directory / LOCK) as other:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setenv(INHERITED, str(held.fileno()))
-        assert run.train()["state"] == "finished"
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def test_a_lock_that_was_inherited_is_neither_waited_for_nor_released(tmp_path, monkeypatch):
+    held = RunLock.take(tmp_path)
+    monkeypatch.setenv(INHERITED, str(held.fileno()))
+    with locked(tmp_path):
+        pass
+    assert RunLock.take(tmp_path) is None and (tmp_path / LOCK).exists()
+    held.close()
 
 
-def test_the_lock_of_another_run_is_not_this_ones(make_run, monkeypatch, tmp_path):
-    run = make_run("steps=2")
-    run.directory.mkdir(parents=True)
+def test_the_lock_of_another_run_is_not_this_ones(tmp_path, monkeypatch):
+    held, other = RunLock.take(tmp_path / "run"), RunLock.take(tmp_path / "other")
     monkeypatch.setenv("WORLD_SIZE", "2")  # else it would wait
-    with open(tmp_path / "other", "w") as other, open(run.directory / LOCK, "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setenv(INHERITED, str(other.fileno()))
-        with pytest.raises(ValueError, match=f"another process is at the run {run.directory}"):
-            run.train()
+    monkeypatch.setenv(INHERITED, str(other.fileno()))
+    with (
+        pytest.raises(ValueError, match=f"another process is at the run {tmp_path}/run: start"),
+        locked(tmp_path / "run"),
+    ):
+        pass
+    for lock in (held, other):
+        lock.close()
+
+
+def test_what_has_come_to_nothing_leaves_nothing_and_what_was_locked_is_free(tmp_path):
+    with locked(tmp_path / "empty"):
+        assert is_held(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
+    with locked(tmp_path / "run"):
+        (tmp_path / "run" / "log.txt").touch()
+        child = get_context("fork").Process(target=signal.pause)
+        child.start()
+    RunLock.take(tmp_path / "run").close()  # though a child is left
+    child.kill()
+    child.join()
 
 
 def test_who_asks_takes_nothing_and_makes_nothing(tmp_path):
     assert not is_held(tmp_path) and not list(tmp_path.iterdir())
     with FileLock(tmp_path / LOCK):
-        assert is_held(tmp_path)
+        assert is_held(tmp_path) and RunLock.take(tmp_path) is None
     assert not is_held(tmp_path)
+
+
+def test_a_lock_lives_as_long_as_any_process_that_has_it(tmp_path):
+    lock = RunLock.take(tmp_path / "run")
+    child = get_context("fork").Process(target=signal.pause)
+    child.start()
+    lock.close()
+    assert RunLock.take(tmp_path / "run") is None
+    child.kill()
+    child.join()
+    RunLock.take(tmp_path / "run").close()
+
+
+def test_a_lock_of_a_folder_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
+    flock, opened = fcntl.flock, set(os.listdir("/proc/self/fd"))
+
+    def taken_away(fd, how):
+        flock(fd, how)
+        os.unlink(tmp_path / LOCK)
+
+    monkeypatch.setattr("hcexp.run.lock.fcntl.flock", taken_away)
+    assert RunLock.take(tmp_path) is None
+    assert set(os.listdir("/proc/self/fd")) <= opened, "it is not left open"

@@ -9,20 +9,34 @@ from hcexp.run.run import RESULT
 from hcexp.study import Point, Row, load_sweep, plan
 
 
+class Killed(Exception):
+    """In place of SIGKILL."""
+
+
+def killed_after(writes, storage, names, monkeypatch):
+    """Makes the storage's methods of these names raise `Killed` after so many calls."""
+    left = iter(range(writes))
+
+    def frail(write):
+        def call(*arguments):
+            if next(left, None) is None:
+                raise Killed
+            return write(*arguments)
+
+        return call
+
+    for name in names:
+        monkeypatch.setattr(storage, name, frail(getattr(storage, name)))
+
+
 @pytest.fixture
 def sweep_file(tmp_path):
     """Writes a sweep of rows {label: overrides}; the first one is the baseline."""
 
-    def write(rows, seeds=(0,), overrides=()):
+    def write(rows, **content):
         path = tmp_path / "own.yaml"
-        content = {
-            "title": "A question",
-            "table": None,
-            "baseline": next(iter(rows)),
-            "seeds": list(seeds),
-            "overrides": list(overrides),
-            "rows": [{"label": label, "overrides": list(own)} for label, own in rows.items()],
-        }
+        rows = [{"label": label, "overrides": list(own)} for label, own in rows.items()]
+        content = {"title": "A question", "baseline": rows[0]["label"], "rows": rows, **content}
         path.write_text(yaml.safe_dump(content, allow_unicode=True))
         return path
 
@@ -33,8 +47,8 @@ def sweep_file(tmp_path):
 def points(sweep_file, minute, tmp_path):
     """The points of a sweep of minute runs."""
 
-    def make(rows, **knobs):
-        return plan(load_sweep(sweep_file(rows, **knobs), tmp_path), "tiny", minute)
+    def make(rows, **content):
+        return plan(load_sweep(sweep_file(rows, **content), tmp_path), "tiny", minute)
 
     return make
 
@@ -42,7 +56,7 @@ def points(sweep_file, minute, tmp_path):
 class FakeRun:
     """A run as a ledger sees it: a folder, and the result that is in there."""
 
-    suite = SimpleNamespace(name="local")
+    headline = "local/mean/loss"
 
     def __init__(self, runs, identity):
         self.identity, self.directory, self.overrides = identity, runs / identity, [f"name={identity}"]
@@ -55,7 +69,7 @@ class FakeRun:
     def leave(self, state, loss=1.5, error=None):
         """What its process would leave at its end."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        result = {"state": state, "error": error, "metrics": {"local/mean/loss": loss}, "record": {"code": "of today"}}
+        result = {"state": state, "error": error, "metrics": {self.headline: loss}, "record": {"code": "of today"}}
         (self.directory / RESULT).write_text(json.dumps(result))
         return result
 

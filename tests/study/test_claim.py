@@ -1,52 +1,13 @@
-import os
-import signal
-from multiprocessing import get_context
-
 import optuna
 import pytest
-from filelock import FileLock
 from optuna.trial import TrialState, create_trial
 
-from hcexp.run.lock import LOCK
+from hcexp.run.lock import RunLock
 from hcexp.run.run import RESULT
-from hcexp.study.claim import RunLock, settle_alike, take
+from hcexp.study.claim import settle_alike, take
 from hcexp.study.search.journal import JOURNAL, open_journal
 from hcexp.study.search.pruning import PRUNED
-
-
-class Killed(Exception):
-    pass
-
-
-def test_one_at_a_time_is_at_a_run(tmp_path):
-    lock = RunLock.take(tmp_path / "run")
-    assert lock is not None and RunLock.take(tmp_path / "run") is None
-    lock.close()
-    with FileLock(tmp_path / "run" / LOCK):  # `hcexp train`
-        assert RunLock.take(tmp_path / "run") is None
-    RunLock.take(tmp_path / "run").close()
-
-
-def test_a_lock_lives_as_long_as_any_process_that_has_it(tmp_path):
-    lock = RunLock.take(tmp_path)
-    child = get_context("fork").Process(target=signal.pause)
-    child.start()
-    lock.close()
-    assert RunLock.take(tmp_path) is None
-    child.kill()
-    child.join()
-    RunLock.take(tmp_path).close()
-
-
-def test_a_lock_of_a_folder_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
-    flock = __import__("fcntl").flock
-
-    def taken_away(fd, how):
-        flock(fd, how)
-        os.unlink(tmp_path / LOCK)
-
-    monkeypatch.setattr("hcexp.study.claim.fcntl.flock", taken_away)
-    assert RunLock.take(tmp_path) is None
+from tests.study.conftest import Killed, killed_after
 
 
 @pytest.fixture
@@ -62,21 +23,30 @@ def state(study):
     return study.trials[0].state
 
 
-def test_a_claim_is_settled_with_its_result(entered):
+@pytest.mark.parametrize(
+    ("result", "expected", "number"),
+    [
+        ("finished", TrialState.COMPLETE, 2.5),
+        ("failed", TrialState.FAIL, None),
+        ("pruned", TrialState.PRUNED, None),
+    ],
+)
+def test_a_claim_is_settled_with_its_result(entered, result, expected, number):
     study, point = entered
     claim = take(study, study.trials[0], point)
     assert state(study) == TrialState.RUNNING and take(study, study.trials[0], point) is None
-    claim.settle(point.run.leave("finished", loss=2.5))
-    assert state(study) == TrialState.COMPLETE and study.trials[0].value == 2.5
-    assert take(study, study.trials[0], point) is None
+    claim.settle(point.run.leave(result, loss=2.5, error="why"))
+    trial = study.trials[0]
+    assert (trial.state, trial.value, trial.user_attrs["error"]) == (expected, number, "why")
+    assert take(study, trial, point) is None
     RunLock.take(point.run.directory).close()
 
 
-@pytest.mark.parametrize(("result", "expected"), [("failed", TrialState.FAIL), ("pruned", TrialState.PRUNED)])
-def test_what_did_not_finish_has_its_own_state(entered, result, expected):
+@pytest.mark.parametrize("metrics", [{}, {"local/mean/loss": float("nan")}])
+def test_a_run_without_a_loss_is_worse_than_any(entered, metrics):
     study, point = entered
-    take(study, study.trials[0], point).settle(point.run.leave(result, error="why"))
-    assert state(study) == expected and study.trials[0].user_attrs["error"] == "why"
+    take(study, study.trials[0], point).settle({"state": "finished", "error": None, "metrics": metrics})
+    assert study.trials[0].value == float("inf")
 
 
 def test_what_is_put_back_is_no_failure(entered):
@@ -96,11 +66,18 @@ def die(study, point, pruned=None):
     assert state(study) == TrialState.RUNNING
 
 
-def test_a_dead_workers_point_is_taken_up(entered):
+@pytest.mark.parametrize("old", [None, "failed", "pruned"])
+def test_a_dead_workers_point_is_taken_up(entered, old):
+    """The result of an earlier attempt, or of another study's, is not what the dead one left."""
     study, point = entered
+    if old:
+        point.run.leave(old)
     die(study, point)
+    assert not (point.run.directory / RESULT).exists()
+    if old == "pruned":  # by another study, after this one's worker had died
+        point.run.leave(old)
     claim = take(study, study.trials[0], point)
-    assert claim.attempt == 1 and len(study.trials) == 1
+    assert claim.attempt == 1 and len(study.trials) == 1 and point.run.result()["state"] == "missing"
     claim.settle(point.run.leave("finished"))
     assert state(study) == TrialState.COMPLETE
 
@@ -124,27 +101,6 @@ def test_a_run_that_somebody_else_finished_is_entered(entered):
     assert take(study, study.trials[0], point) is None and state(study) == TrialState.COMPLETE
 
 
-@pytest.mark.parametrize("old", ["failed", "pruned"])
-def test_the_result_of_an_earlier_attempt_is_nobodys(entered, old):
-    """A worker that dies before its run has begun must not be thought to have left it."""
-    study, point = entered
-    point.run.leave(old)
-    die(study, point)
-    assert not (point.run.directory / RESULT).exists()
-    assert take(study, study.trials[0], point) is not None
-
-
-def test_a_run_that_another_study_has_pruned_goes_on(entered):
-    """Also where the worker of this one was dead when that happened."""
-    study, point = entered
-    die(study, point)
-    point.run.leave("pruned")
-    claim = take(study, study.trials[0], point)
-    assert claim is not None and point.run.result()["state"] == "missing"
-    claim.settle(point.run.leave("finished"))
-    assert state(study) == TrialState.COMPLETE
-
-
 def test_what_was_pruned_as_this_trial_stays_pruned(entered):
     """The sweep was stopped between the end of the run and the entry."""
     study, point = entered
@@ -163,30 +119,12 @@ def test_a_trial_ends_as_another_did_also_at_the_second_try(entered, writes, mon
     attributes = {"identity": "a", "attempt": 2, PRUNED: 4}
     pruned = create_trial(state=TrialState.PRUNED, value=4.5, intermediate_values=courses, user_attrs=attributes)
     study.add_trial(pruned)
-    left = iter(range(writes))
-
-    def killed_at(write):
-        def call(*arguments):
-            if next(left, None) is None:
-                raise Killed
-            return write(*arguments)
-
-        return call
-
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        for name in ("set_trial_user_attr", "set_trial_intermediate_value", "set_trial_state_values"):
-            patched.setattr(study._storage, name, killed_at(getattr(study._storage, name)))
+        names = ("set_trial_user_attr", "set_trial_intermediate_value", "set_trial_state_values")
+        killed_after(writes, study._storage, names, patched)
         settle_alike(study, *study.trials)
     assert not state(study).is_finished()
     settle_alike(study, *study.trials)
     first, second = study.trials
     assert (first.state, first.value, first.intermediate_values) == (TrialState.PRUNED, 4.5, courses)
     assert first.user_attrs == second.user_attrs
-
-
-@pytest.mark.parametrize("metrics", [{}, {"local/mean/loss": float("nan")}])
-def test_a_run_without_a_loss_is_worse_than_any(entered, metrics):
-    study, point = entered
-    claim = take(study, study.trials[0], point)
-    claim.settle({"state": "finished", "error": None, "metrics": metrics})
-    assert study.trials[0].value == float("inf")

@@ -6,9 +6,9 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
+from hcexp.run.lock import RunLock
 from hcexp.run.run import Run
 from hcexp.study import Ledger, run_points, workers
-from hcexp.study.claim import RunLock
 from hcexp.study.launch import PRELOAD, launch
 
 
@@ -36,24 +36,18 @@ def test_what_is_imported_for_all_runs_starts_no_thread_and_no_gpu():
 
 
 @pytest.mark.slow
-def test_a_label_reaches_mlflow_as_it_is_written(points, run, minute, tracked, store_uri):
+def test_a_run_is_what_it_is_alone_and_called_as_its_label_is_written(
+    points, run, minute, make_run, tracked, store_uri, tmp_path
+):
     label = 'it\'s a "DHC×2", W/O {tanh} \\ $HOME = [1]'
+    alone = make_run("scale=tiny", "residual=dhc", "residual.n=2", "seed=0", f"paths.runs={tmp_path / 'alone'}").train()
     minute += tracked
     (point,) = points({label: ["residual=dhc", "residual.n=2"]})
     (result,) = run([point])
     assert result["state"] == "finished", result["error"]
-    assert (
-        MlflowClient(store_uri).get_run(result["run_id"]).info.run_name == f"{label}, seed 0 · {point.run.identity[:8]}"
-    )
-    assert result["identity"] == point.run.identity
-
-
-@pytest.mark.slow
-def test_a_run_is_what_it_is_alone(points, run, make_run, tmp_path):
-    (point,) = points({"DHC×2": ["residual=dhc", "residual.n=2"]})
-    (result,) = run([point])
-    alone = make_run("scale=tiny", "residual=dhc", "residual.n=2", "seed=0", f"paths.runs={tmp_path / 'alone'}").train()
-    assert result["identity"] == alone["identity"]
+    name = MlflowClient(store_uri).get_run(result["run_id"]).info.run_name
+    assert name == f"{label}, seed 0 · {point.run.identity[:8]}"
+    assert result["identity"] == alone["identity"] == point.run.identity
     for name, value in alone["metrics"].items():
         assert result["metrics"][name] == value or name.startswith("perf/")
 
@@ -84,7 +78,6 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(points, run, minute):
 
     stopped, finished = run([point], changed=kill)
     assert stopped["state"] == "stopped" and "(exit status -9); it goes on from step" in stopped["error"]
-    assert stopped["log"]
     assert (finished["state"], finished["steps"]) == ("finished", 150)
     first, *_ = workers.STEP.findall((point.run.directory / workers.LOG).read_text())
     assert int(first[0]) > killed[0]

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcexp.configuration import compose, shareable
 from hcexp.run.run import Run
-from hcexp.study.claim import (
-    Claim,
-    Tally,
-    attempt,
-    attempt_again,
-    failed_for_good,
-    settle_alike,
-    settled,
-    take,
-    to_try_again,
-)
+from hcexp.study.claim import Claim, settle_alike, settled, take
 from hcexp.study.point import Point
-from hcexp.study.search.found import Found, drawn
+from hcexp.study.queue import StudyQueue
 from hcexp.study.search.journal import exclusive
 from hcexp.study.search.pruning import DRAW, IDENTITY, one_a_draw, one_a_run
+from hcexp.study.search.result import RowResult, trial_record
 from hcexp.study.search.space import Space
 from hcexp.study.sweep.overrides import override, read
 
@@ -54,8 +44,8 @@ class TrialPoint(Point):
         return [*super().arguments, *self.pruning]
 
 
-class RowSearch:
-    """A row's study, which is made with its first draw.
+class RowSearch(StudyQueue):
+    """A row's study, which is made with its first draw; each draw is a point.
 
     Args:
         name: what the studies of a sweep have in common in their names.
@@ -65,19 +55,13 @@ class RowSearch:
     """
 
     def __init__(self, name: str, point: Point, space: Space, journal: Path, storage: Callable[[], JournalStorage]):
-        self._space, self._journal, self._storage = space, journal, storage
+        self._space = space
         self._point = _evaluated(point, space)
         self._default = _defaults(self._point, space)
         content = [self._point.run.identity, space.knobs, space.startup, space.pruner]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-        self._name = f"{name}: {point.row.label} ({digest})"
+        super().__init__(f"{name}: {point.row.label} ({digest})", journal, storage, space.trials)
         self._runs: dict[tuple[str, ...], Run] = {}
-
-    @cached_property
-    def _study(self) -> optuna.Study:
-        return optuna.create_study(
-            storage=self._storage(), study_name=self._name, direction="minimize", load_if_exists=True
-        )
 
     def need(self) -> tuple[int, int]:
         """Trials at work and draws; the row with the least comes next."""
@@ -89,34 +73,21 @@ class RowSearch:
 
         A point is run once: a draw of the same values as an earlier one ends as that one does, without another run.
         """
-        self.try_again(to_try_again)
+        self._try_again()
         while True:
             self._settle_repeats()
             for trial in one_a_run(self._latest()):
-                if not trial.state.is_finished() and (claim := take(self._study, trial, self._trial_point(trial))):
+                if not trial.state.is_finished() and (claim := take(self._study, trial, self._point_of(trial))):
                     return claim
             if not self._draw():
                 return None
 
-    def try_again(self, chosen: Callable[[FrozenTrial], bool], number: int | None = None) -> None:
-        """Enter another attempt at every chosen draw, as attempt `number`, or as the one after the last."""
-        if any(map(chosen, self._latest())):
-            with exclusive(self._journal):
-                for trial in filter(chosen, self._latest()):
-                    attempt_again(self._study, trial, number or attempt(trial) + 1)
+    def known(self) -> list[tuple[str, str]]:
+        return [(trial.user_attrs[IDENTITY], self._point.row.label) for trial in self._latest()]
 
-    def tally(self) -> Tally:
-        latest = self._latest()
-        running = sum(trial.state == TrialState.RUNNING for trial in latest)
-        return Tally(self._space.trials, sum(map(settled, latest)), running)
-
-    def failed(self) -> Iterator[tuple[Point, str]]:
-        for trial in filter(failed_for_good, self._latest()):
-            yield self._trial_point(trial), trial.user_attrs["error"]
-
-    def found(self) -> Found:
+    def found(self) -> RowResult:
         row = self._point.row
-        return Found(row.label, row.overrides, tuple(drawn(trial) for trial in self._latest()))
+        return RowResult(row.label, row.overrides, tuple(trial_record(trial) for trial in self._latest()))
 
     def _latest(self) -> list[FrozenTrial]:
         """The newest trial of every draw, in order; of a search that had more trials before, the first ones."""
@@ -176,7 +147,7 @@ class RowSearch:
             )
         return copy.ask(self._space.distributions).params
 
-    def _trial_point(self, trial: FrozenTrial) -> TrialPoint:
+    def _point_of(self, trial: FrozenTrial) -> TrialPoint:
         return TrialPoint(
             row=self._point.row,
             seed=self._point.seed,
@@ -213,9 +184,10 @@ def _evaluated(point: Point, space: Space) -> Point:
         config = deepcopy(run.config)
         config.evaluation.every = math.ceil(steps / space.validations)
         run = Run(config, [*run.overrides, f"evaluation.every={config.evaluation.every}"])
-    if space.pruner and not 0 < (run.suite.every or 0) < steps:
+    every = run.config.evaluation.every
+    if space.pruner and not 0 < (every or 0) < steps:
         raise ValueError(
-            f"evaluation.every={run.suite.every} of {steps} steps leaves a pruner nothing to look at: "
+            f"evaluation.every={every} of {steps} steps leaves a pruner nothing to look at: "
             "set validations of the search, or pruner: none"
         )
     return replace(point, run=run)

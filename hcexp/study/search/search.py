@@ -6,16 +6,17 @@ from pathlib import Path
 
 from optuna.storages import JournalStorage
 
-from hcexp.study.claim import Claim, Tally, failed_for_good
+from hcexp.study.claim import Claim
 from hcexp.study.point import Point
-from hcexp.study.search.found import Found
+from hcexp.study.queue import Queue, Tally
 from hcexp.study.search.journal import JOURNAL, open_journal
+from hcexp.study.search.result import RowResult
 from hcexp.study.search.row_search import RowSearch
 from hcexp.study.sweep.sweep import Sweep
 
 
-class Search:
-    """The searches of a sweep's rows as a `Source`, for any number of workers in any number of processes.
+class Search(Queue):
+    """The searches of a sweep's rows as one queue.
 
     Each row has an Optuna study of its own and as many draws as every other. The first one is the default
     configuration; the next are drawn at random, the same for all rows; then TPE draws. What is drawn depends on the
@@ -46,9 +47,8 @@ class Search:
         return open_journal(self._journal)
 
     def renew(self) -> None:
-        """What has failed for good gets its attempts anew."""
         for row in self._rows:
-            row.try_again(failed_for_good, 1)
+            row.renew()
 
     def claim(self) -> Claim | None:
         """Rows take turns: first the one with the fewest at work, then the one with the fewest draws."""
@@ -57,12 +57,8 @@ class Search:
                 return claim
         return None
 
-    def done(self) -> bool:
-        tally = self.tally()
-        return tally.settled == tally.points
-
     def known(self) -> list[tuple[str, str]]:
-        return [(trial.identity, found.label) for found in self.found() for trial in found.trials]
+        return [known for row in self._rows for known in row.known()]
 
     def tally(self) -> Tally:
         return Tally(*map(sum, zip(*(row.tally() for row in self._rows), strict=True)))
@@ -70,6 +66,6 @@ class Search:
     def failed(self) -> list[tuple[Point, str]]:
         return [failed for row in self._rows for failed in row.failed()]
 
-    def found(self) -> list[Found]:
+    def found(self) -> list[RowResult]:
         """What there is so far, row by row."""
         return [row.found() for row in self._rows]

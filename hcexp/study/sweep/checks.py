@@ -34,8 +34,15 @@ def check_knob(where: str, knob: Any) -> None:
     check_text(f"{where}: knob", knob)
     if any(mark in knob for mark in "=+~ @"):
         raise ValueError(f"{where}: knob {knob!r} is not a plain name, such as optimizer.lr")
+    check_setting(where, knob)
     if knob in ("seed", "scale"):
         raise ValueError(f"{where}: {knob} cannot be a knob of a sweep: use --{knob}{'s' if knob == 'seed' else ''}")
+
+
+def check_setting(where: str, knob: str) -> None:
+    """Raise ValueError for a setting of Hydra's own, such as where else it looks for choices, which name code."""
+    if knob.startswith(("hydra.", "hydra/")):
+        raise ValueError(f"{where}: {knob} is not for a file to set: give it on the command line")
 
 
 def check_values(where: str, values: Any) -> None:

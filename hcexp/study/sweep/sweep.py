@@ -8,6 +8,7 @@ from typing import Any
 from hcexp.paper import table as paper_table
 from hcexp.study.search.space import Space
 from hcexp.study.sweep.checks import check_whole, first_twice
+from hcexp.study.sweep.data import has_controls
 
 STATES = ("finished", "failed", "pruned", "missing")
 
@@ -58,6 +59,9 @@ class Sweep:
         labels = [row.label for row in self.rows]
         if twice := first_twice(labels):
             raise ValueError(f"{where}: label {twice!r} stands on more than one row")
+        for label in labels:
+            if has_controls(label):
+                raise ValueError(f"{where}: label {label!r} has a control character, such as the end of a line")
         if self.baseline not in labels:
             raise ValueError(f"{where}: baseline {self.baseline!r} is not a row; rows are {', '.join(labels)}")
         _check_seeds(where, self.seeds)

@@ -4,11 +4,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hydra.errors import HydraException
 
 from hcexp.study.search.space import read_space
-from hcexp.study.sweep.checks import check_keys, check_text
+from hcexp.study.sweep.checks import check_keys, check_setting, check_text
+from hcexp.study.sweep.data import check_data, read_yaml
 from hcexp.study.sweep.grid import with_grid
+from hcexp.study.sweep.overrides import read
 from hcexp.study.sweep.sweep import Row, Sweep
 
 KEYS = ("title", "question", "table", "baseline", "seeds", "overrides", "rows", "grid", "search")
@@ -27,9 +29,10 @@ def load_sweep(name_or_path: str | Path, folder: Path) -> Sweep:
     """
     path = _find(str(name_or_path), Path(folder))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"sweep {path.name}: not YAML: {' '.join(str(error).split())}") from None
+        content = read_yaml(path)
+    except ValueError as error:
+        raise ValueError(f"sweep {path.name}: {error}") from None
+    check_data(f"sweep {path.stem}", content)
     return _sweep(path.stem, content)
 
 
@@ -97,6 +100,12 @@ def _overrides(where: str, content: Any) -> tuple[str, ...]:
         raise ValueError(f"{where}: overrides {content!r} is not a list, such as [residual=dhc, residual.n=4]")
     for override in content:
         # `~key` is Hydra's way to take a key out. A list among the values must be quoted, or YAML reads it.
-        if not isinstance(override, str) or not ("=" in override or override.startswith("~")):
-            raise ValueError(f"{where}: override {override!r} is not of the form key=value (quote it if it is)")
+        try:
+            if not isinstance(override, str) or not ("=" in override or override.startswith("~")):
+                raise ValueError
+            (knob,) = read([override])
+        except (ValueError, RecursionError, HydraException):
+            reason = "is not of the form key=value (quote it if it is)"
+            raise ValueError(f"{where}: override {override!r:.100} {reason}") from None
+        check_setting(where, knob)
     return tuple(content)

@@ -17,15 +17,12 @@ from hcexp.study.search.pruning import (
     make_pruner,
     one_a_draw,
     one_a_run,
-)
+)  # fmt: skip
+from tests.study.conftest import Killed, killed_after
 
 MEDIAN = {"name": "median", "n_startup_trials": 2}
 GOOD = {2: 5.0, 4: 4.0, 6: 3.0, 8: 2.0}
 BAD = {2: 5.0, 4: 4.9, 6: 4.8, 8: 4.7}  # behind the median from step 4 on
-
-
-class Killed(Exception):
-    pass
 
 
 @pytest.fixture
@@ -74,22 +71,19 @@ def reported(study):
     return study.trials[3].intermediate_values
 
 
-def test_a_good_trial_reports_all_validations_but_the_last_and_ends(study, pruning, validated, fit):
+def test_a_good_trial_reports_all_validations_but_the_last_and_a_bad_one_is_stopped(study, pruning, validated, fit):
     callback = pruning()
     trainer = fit(validated(GOOD), [callback], 8, **EVERY_2)
     assert trainer.global_step == 8 and callback.pruned is False
     assert reported(study) == {2: 5.0, 4: 4.0, 6: 3.0}
     assert PRUNED not in study.trials[3].user_attrs
-
-
-def test_a_bad_trial_is_stopped_where_it_falls_behind(study, pruning, validated, fit):
-    callback = pruning()
+    study.add_trial(create_trial(state=TrialState.RUNNING))
+    callback = pruning(trial=4)
     trainer = fit(validated(BAD), [callback], 8, **EVERY_2)
     assert trainer.global_step == 4 and callback.pruned is True
-    assert reported(study) == {2: 5.0, 4: 4.9}
-    assert study.trials[3].user_attrs[PRUNED] == 4
-    study.tell(3, state=TrialState.PRUNED)
-    assert study.trials[3].value == 4.9
+    study.tell(4, state=TrialState.PRUNED)
+    pruned = study.trials[4]
+    assert (pruned.value, pruned.intermediate_values, pruned.user_attrs[PRUNED]) == (4.9, {2: 5.0, 4: 4.9}, 4)
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
@@ -139,20 +133,11 @@ def test_a_decision_that_is_killed_half_way_is_the_same_the_second_time(
     for loss in (1.0, 2.0):
         study.add_trial(create_trial(value=loss, system_attrs={"completed_rung_0": loss}))
 
-    left = iter(range(writes))
-
-    def killed_at(write):
-        def call(*arguments):
-            if next(left, None) is None:
-                raise Killed
-            write(*arguments)
-
-        return call
+    names = ("set_trial_user_attr", "set_trial_system_attr", "set_trial_intermediate_value")
 
     def frail(path):
         storage = open_journal(path)
-        for name in ("set_trial_user_attr", "set_trial_system_attr", "set_trial_intermediate_value"):
-            setattr(storage, name, killed_at(getattr(storage, name)))
+        killed_after(writes, storage, names, monkeypatch)
         return storage
 
     with monkeypatch.context() as patch, pytest.raises(Killed) if writes < 3 else nullcontext():
@@ -204,17 +189,11 @@ HALVING = {"name": "successive_halving", "min_resource": 2, "reduction_factor": 
 HYPERBAND = {"name": "hyperband", "min_resource": 1, "max_resource": 8, "reduction_factor": 2}
 
 
-def test_a_failed_attempt_does_not_compete_with_the_one_after_it(study, pruning):
-    courses = [{1: loss, 2: loss} for loss in (1.0, 2.0, 1.5)]
-    for name, failures in (("undisturbed", {}), ("failed once", {1: 2})):
-        assert search(study._storage, name, pruning, HALVING, courses, failures) == [None, 2, 2], name
-
-
 @pytest.mark.parametrize("pruner", [MEDIAN, HALVING, HYPERBAND], ids=lambda pruner: pruner["name"])
 def test_a_failure_changes_no_later_decision(study, pruning, pruner):
     """Hyperband puts a trial into a bracket by its number, and attempts have numbers too."""
     draw = random.Random(0)
-    courses = [{step: draw.uniform(1, 2) for step in range(1, 8)} for _ in range(12)]
+    courses = [{step: draw.uniform(1, 2) for step in range(1, 8)} for _ in range(9)]
     undisturbed = search(study._storage, "search", pruning, pruner, courses)
     assert None in undisturbed and len(set(undisturbed)) > 1
     optuna.delete_study(storage=study._storage, study_name="search")  # Hyperband goes by the name as well
@@ -248,11 +227,8 @@ def test_of_several_processes_the_first_decides_and_all_hear_it(pruning):
         asked.append(decided)
         return True
 
-    strategy = SimpleNamespace(broadcast=broadcast)
-    state = SimpleNamespace(fn=TrainerFn.FITTING)
-    trainer = SimpleNamespace(
-        is_global_zero=False, strategy=strategy, state=state, global_step=2, max_steps=8, should_stop=False
-    )
+    trainer = SimpleNamespace(is_global_zero=False, strategy=SimpleNamespace(broadcast=broadcast))
+    trainer.state, trainer.global_step, trainer.max_steps = SimpleNamespace(fn=TrainerFn.FITTING), 2, 8
     callback = pruning(journal="on the first one's disk")
     callback.on_fit_start(trainer, None)
     callback.on_validation_end(trainer, None)

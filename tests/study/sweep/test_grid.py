@@ -5,35 +5,24 @@ from hcexp.study.sweep.sweep import Row
 
 
 def test_every_combination_is_a_row_and_the_last_knob_changes_fastest():
-    rows = with_grid("grid", {"residual.n": [2, 4], "optimizer.lr": [0.001, 3e-4]})
-    assert rows == (
+    grid = {"residual.n": [2, 4], "optimizer.lr": [0.001, 3e-4]}
+    assert with_grid("grid", grid) == (
         Row("n=2, lr=0.001", ("residual.n=2", "optimizer.lr=0.001")),
         Row("n=2, lr=0.0003", ("residual.n=2", "optimizer.lr=0.0003")),
         Row("n=4, lr=0.001", ("residual.n=4", "optimizer.lr=0.001")),
         Row("n=4, lr=0.0003", ("residual.n=4", "optimizer.lr=0.0003")),
     )
-
-
-def test_every_row_stands_with_every_combination():
     rows = with_grid("grid", {"steps": [10, 20]}, [Row("a", ("residual=shc",)), Row("b")])
     assert [row.label for row in rows] == ["a, steps=10", "a, steps=20", "b, steps=10", "b, steps=20"]
     assert rows[0].overrides == ("residual=shc", "steps=10")
-
-
-def test_knobs_that_end_alike_have_their_whole_names():
     (row,) = with_grid("grid", {"callbacks.curves.every": [1], "evaluation.every": [2], "residual.n": [4]})
-    assert row.label == "callbacks.curves.every=1, evaluation.every=2, n=4"
+    assert row.label == "callbacks.curves.every=1, evaluation.every=2, n=4", "of two that end alike the whole name"
 
 
 def test_values_mean_to_hydra_what_they_mean_in_the_file():
     values = ["it's, a \\ {b}", "word", None, True, 1e-05, 3, "3e-4", ""]
-    for value in values:
-        (row,) = with_grid("grid", {"tracking.run_name": [value]})
+    for value, row in zip(values, with_grid("grid", {"tracking.run_name": values}), strict=True):
         assert read(row.overrides) == {"tracking.run_name": 3e-4 if value == "3e-4" else value}
-    (row,) = with_grid("grid", {"tracking.run_name": values[:1]})
-    assert compose(row.overrides).tracking.run_name == values[0]
-
-
-def test_a_grid_may_choose_among_groups():
-    rows = with_grid("grid", {"residual": ["pre_norm", "dhc"]})
-    assert [compose(row.overrides).choices.residual for row in rows] == ["pre_norm", "dhc"]
+    (row,) = with_grid("grid", {"tracking.run_name": values[:1], "residual": ["dhc"]})
+    config = compose(row.overrides)
+    assert (config.tracking.run_name, config.choices.residual) == (values[0], "dhc")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hcexp.study.announced import FOLDER, Command, announced, at_work, is_store
+from hcexp.study.drivers import FOLDER, Command, announced, at_work, is_store
 from hcexp.study.search.journal import JOURNAL
 
 FORK = multiprocessing.get_context("fork")  # a process that has to import nothing
@@ -26,7 +26,7 @@ def look(runs, mine):
 
 @pytest.fixture
 def start():
-    """Starts a process with a pipe's end as its last argument; gives it and the other end, which `end` is sent."""
+    """Starts a process with a pipe's end as its last argument; gives it and the other end, which ends it."""
     started = []
 
     def call(target, *arguments):
@@ -43,12 +43,10 @@ def start():
         process.join()
 
 
-def end(process, pipe):
-    pipe.send("end")
-    process.join()
-
-
 def test_each_sweep_is_found_once_while_somebody_is_at_it(tmp_path, start):
+    assert not is_store(str(tmp_path)) and not is_store("table1") and not is_store(None)
+    (tmp_path / JOURNAL).touch()
+    assert is_store(str(tmp_path)) and is_store(str(tmp_path / JOURNAL))
     assert at_work(tmp_path) == []
     commands = (["table1"], ["table2", "--seeds", "0,"], ["table1"])
     first, second, third = (start(drive, tmp_path, arguments) for arguments in commands)
@@ -59,21 +57,16 @@ def test_each_sweep_is_found_once_while_somebody_is_at_it(tmp_path, start):
     second[0].kill()
     second[0].join()
     assert at_work(tmp_path) == [Command(("table1",), here)]
-    end(*first)
-    assert len(list((tmp_path / FOLDER).iterdir())) == 1  # the dead one was removed, the other one has ended
-    end(*third)
-    assert at_work(tmp_path) == []
+    for left, (process, pipe) in ((1, first), (0, third)):  # the dead one was removed
+        pipe.send("end")
+        process.join()
+        assert len(list((tmp_path / FOLDER).iterdir())) == left == len(at_work(tmp_path))
 
 
 def test_who_looks_does_not_take_the_place_of_who_begins(tmp_path, start):
-    start(look, tmp_path)
+    for _ in range(2):
+        start(look, tmp_path)
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
         with announced(tmp_path, ["quick"]):
             assert [command.arguments for command in at_work(tmp_path)] == [("quick",)]
-
-
-def test_a_store_is_a_folder_with_a_journal_or_the_journal(tmp_path):
-    assert not is_store(str(tmp_path)) and not is_store("table1") and not is_store(None)
-    (tmp_path / JOURNAL).touch()
-    assert is_store(str(tmp_path)) and is_store(str(tmp_path / JOURNAL))

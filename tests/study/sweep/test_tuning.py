@@ -1,26 +1,24 @@
-from pathlib import Path
-
 import pytest
 import yaml
 
 from hcexp.configuration import shipped
 from hcexp.study.point import plan
-from hcexp.study.search.found import Drawn, Found
+from hcexp.study.search.result import RowResult, TrialRecord
 from hcexp.study.search.space import Space
 from hcexp.study.sweep.sweep import Row, Sweep
 from hcexp.study.sweep.sweep_file import load_sweep
-from hcexp.study.sweep.tuned import tuned, tuned_text
+from hcexp.study.sweep.tuning import tuned, tuned_text
 
 SPACE = Space({"optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "schedule": {"choices": ["cosine"]}}, trials=3)
 SEARCH = Sweep("tune", "A question", None, "a", (Row("a"),), overrides=("steps=9",), search=SPACE)
 
 
-def drawn(lr, state="finished", loss=1.0):
-    return Drawn({"optimizer.lr": lr, "schedule": "cosine"}, state, loss, None, None, "0123")
+def record(lr, state="finished", loss=1.0):
+    return TrialRecord({"optimizer.lr": lr, "schedule": "cosine"}, state, loss, None, None, "0123")
 
 
 def found(label, *overrides, best=0.002):
-    return Found(label, overrides, (drawn(0.003, loss=2.0), drawn(best), drawn(0.009, "pruned", 0.5)))
+    return RowResult(label, overrides, (record(0.003, loss=2.0), record(best), record(0.009, "pruned", 0.5)))
 
 
 @pytest.fixture
@@ -28,11 +26,8 @@ def file(tmp_path):
     """Writes tuned values of {label: (best learning rate, overrides)} and whatever is changed then."""
 
     def write(rows, /, **changed):
-        content = yaml.safe_load(
-            tuned_text(
-                SEARCH, "tiny", "hcexp sweep tune", [found(label, *own, best=lr) for label, (lr, own) in rows.items()]
-            )
-        )
+        rows = [found(label, *own, best=lr) for label, (lr, own) in rows.items()]
+        content = yaml.safe_load(tuned_text(SEARCH, "tiny", "hcexp sweep tune", rows))
         for row in content["rows"]:
             row["overrides"].remove("steps=9")
             row.update((key, changed.pop(key)) for key in list(changed) if key in row)
@@ -56,7 +51,7 @@ PRE_NORM, DHC, DHC_8 = ["residual=pre_norm"], ["residual=dhc"], ["residual=dhc",
 
 
 def test_the_file_has_what_was_found_and_is_data():
-    rows = [found("DHC×2", "residual=dhc"), Found("b", (), (drawn(0.003, "failed", None),))]
+    rows = [found("DHC×2", "residual=dhc"), RowResult("b", (), (record(0.003, "failed", None),))]
     text = tuned_text(SEARCH, "tiny", "hcexp sweep tune", rows)
     assert text.startswith("# ") and "sweep.tuned=tune" in text.splitlines()[0]
     content = yaml.safe_load(text)
@@ -81,28 +76,18 @@ def test_a_row_takes_the_values_of_the_row_that_says_most_of_it(file):
     assert taken.rows[1].overrides == ("optimizer.lr=0.002", "schedule=cosine", "residual=dhc", "residual.n=4")
     assert [row.label for row in taken.rows] == [row.label for row in sweep.rows]
     assert (taken.tuning.file, taken.tuning.sweep, taken.tuning.trials) == (path, "tune", 3)
-
-
-def test_what_is_common_to_the_rows_and_the_command_line_counts_as_theirs(file):
-    path = file({"DHC": (0.002, DHC), "DHC×8": (0.003, DHC_8)})
-    assert learning_rates(tuned(asked(["residual.n=8"], ["residual.n=2"], overrides=DHC), path, "tiny")) == [
-        0.003,
-        0.002,
-    ]
+    # What is common to the rows and the command line counts as theirs.
+    sweep = asked(["residual.n=8"], ["residual.n=2"], overrides=DHC)
+    assert learning_rates(tuned(sweep, path, "tiny")) == [0.003, 0.002]
     assert learning_rates(tuned(asked(DHC), path, "tiny", ["residual.n=8"])) == [0.003]
-
-
-def test_the_same_said_otherwise_is_the_same(file):
+    # The same said otherwise is the same.
     path = file({"DHC": (0.002, [*DHC, "residual.tanh=true", "residual.n=8"])})
-    assert learning_rates(tuned(asked(["residual=dhc", "+residual.n=8", "residual.tanh=True"]), path, "tiny")) == [
-        0.002
-    ]
+    assert learning_rates(tuned(asked([*DHC, "+residual.n=8", "residual.tanh=True"]), path, "tiny")) == [0.002]
 
 
 def test_the_more_explicit_value_counts(file, minute):
     path = file({"plain": (0.001, PRE_NORM)})
-    sweep = asked(PRE_NORM, [*PRE_NORM, "optimizer.lr=0.3"], overrides=["optimizer.lr=0.2"])
-    taken = tuned(sweep, path, "tiny")
+    taken = tuned(asked(PRE_NORM, [*PRE_NORM, "optimizer.lr=0.3"], overrides=["optimizer.lr=0.2"]), path, "tiny")
     assert [point.run.config.optimizer.lr for point in plan(taken, "tiny", minute)] == [0.001, 0.3]
     assert [p.run.config.optimizer.lr for p in plan(taken, "tiny", [*minute, "optimizer.lr=0.4"])] == [0.4, 0.4]
 
@@ -112,7 +97,13 @@ def test_the_more_explicit_value_counts(file, minute):
     [
         ({"scale": "60m"}, r"tuned\.yaml is of scale=60m, not tiny"),
         ({"trials": 4}, r"plain has only 3 of 4 trials; hcexp sweep tune goes on"),
+        ({"trials": "x"}, r"trials 'x' is not an integer of 1 or more"),
+        ({"pruned": "x"}, r"pruned 'x' is not an integer of 0 or more"),
         ({"values": None}, r"no trial of plain is finished, so that there are no values"),
+        ({"values": "x"}, r"no trial of plain is finished, so that there are no values"),
+        ({"values": {"hydra.searchpath": "x"}}, r"hydra\.searchpath is not for a file to set"),
+        ({"values": {"seed": 3}}, r"seed cannot be a knob of a sweep"),
+        ({"values": {"x": [{"_target_": "os.system"}]}}, r"'_target_' names code, and the file holds data"),
         ({"trails": 4}, r"unknown key 'trails'\. Did you mean trials"),
         ({"rows": 3}, r"rows 3 is not a list"),
         ({"rows": [3]}, r"a row is not a mapping with the keys label"),
@@ -127,23 +118,26 @@ def test_a_file_that_does_not_fit_is_refused(file, changed, said):
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"^sweep\.tuned: \S+none\.yaml does not exist; hcexp sweep writes it"):
-        tuned(asked(PRE_NORM), tmp_path / "none.yaml", "tiny")
     (tmp_path / "broken.yaml").write_text("rows: [")
-    with pytest.raises(ValueError, match=r"broken\.yaml cannot be read: ") as error:
-        tuned(asked(PRE_NORM), tmp_path / "broken.yaml", "tiny")
-    assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="cannot be read"):
-        tuned(asked(PRE_NORM), tmp_path, "tiny")
+    (tmp_path / "deep.yaml").write_text("rows: " + "[" * 1000)
+    said = {
+        "none.yaml": r"^sweep\.tuned: \S+none\.yaml does not exist; hcexp sweep writes it",
+        "broken.yaml": r"broken\.yaml cannot be read: not YAML",
+        "deep.yaml": r"deep\.yaml cannot be read: it is nested too deeply",
+        "": "cannot be read",
+    }
+    for name, line in said.items():
+        with pytest.raises(ValueError, match=line) as error:
+            tuned(asked(PRE_NORM), tmp_path / name, "tiny")
+        assert "\n" not in str(error.value)
 
 
-def test_a_row_without_values_is_refused_and_named(file):
+def test_rows_without_values_or_with_two_sets_of_them_and_searches_are_refused(file):
     path = file({"plain": (0.001, PRE_NORM), "DHC×8": (0.002, DHC_8)})
     with pytest.raises(ValueError, match=r"has no values for the row row 2; it has plain, DHC×8$"):
         tuned(asked(PRE_NORM, [*DHC, "residual.n=4"]), path, "tiny")
-
-
-def test_two_rows_that_fit_alike_are_refused_unless_their_values_are_the_same(file):
+    with pytest.raises(ValueError, match=r"^sweep\.tuned: tune is a search itself"):
+        tuned(SEARCH, path, "tiny")
     rows = {"eight": (0.001, DHC_8), "no tanh": (0.002, [*DHC, "residual.tanh=false"])}
     sweep = asked([*DHC_8, "residual.tanh=false"])
     with pytest.raises(ValueError, match="two sets of values for the row row 1: eight and no tanh"):
@@ -152,20 +146,12 @@ def test_two_rows_that_fit_alike_are_refused_unless_their_values_are_the_same(fi
     assert learning_rates(tuned(sweep, file(rows), "tiny")) == [0.001]
 
 
-def test_a_search_takes_none(file):
-    with pytest.raises(ValueError, match=r"^sweep\.tuned: tune is a search itself"):
-        tuned(SEARCH, file({"plain": (0.001, PRE_NORM)}), "tiny")
-
-
-@pytest.mark.parametrize("name", sorted({path.stem for path in shipped("sweeps").glob("*.yaml")} - {"tune_lr"}))
-def test_every_row_of_a_shipped_sweep_has_its_values_from_the_tuning_sweep(file, name):
-    rates = {
-        row.label: (number / 1000, row.overrides)
-        for number, row in enumerate(load_sweep("tune_lr", shipped("sweeps")).rows, 1)
-    }
-    sweep = load_sweep(name, shipped("sweeps"))
-    taken = tuned(sweep, file(rates), "tiny")
-    for row, rate in zip(sweep.rows, learning_rates(taken), strict=True):
-        (mode,) = {label for label, (_, own) in rates.items() if own[0] in row.overrides}
-        assert rate == rates[mode][0], row.label
-    assert isinstance(taken.tuning.file, Path)
+def test_every_row_of_a_shipped_sweep_has_its_values_from_the_tuning_sweep(file):
+    rows = load_sweep("tune_lr", shipped("sweeps")).rows
+    rates = {row.label: (number / 1000, row.overrides) for number, row in enumerate(rows, 1)}
+    path = file(rates)
+    for name in {path.stem for path in shipped("sweeps").glob("*.yaml")} - {"tune_lr"}:
+        sweep = load_sweep(name, shipped("sweeps"))
+        for row, rate in zip(sweep.rows, learning_rates(tuned(sweep, path, "tiny")), strict=True):
+            (mode,) = {label for label, (_, own) in rates.items() if own[0] in row.overrides}
+            assert rate == rates[mode][0], row.label

@@ -1,33 +1,34 @@
-"""A source that begins nothing while the tracking store is away, since a run without its store does not start."""
+"""A queue that begins nothing while the tracking store is away, since a run without its store does not start."""
 
 import time
 from collections.abc import Callable
 
-from hcexp.study.claim import Claim, Source
+from hcexp.study.claim import Claim
+from hcexp.study.queue import Queue
 from hcexp.tracking import public
 from hcexp.tracking.store import require_answer
 
 PAUSE_SECONDS = 5  # between two questions to a store that is away
 
 
-class Patient:
-    """Gives what `source` gives, but nothing while the store does not answer: runs at work go on, and wait with what
+class WaitForStore:
+    """Gives what `queue` gives, but nothing while the store does not answer: runs at work go on, and wait with what
     they have to tell; those that are next wait too, and none has failed.
 
     Args:
-        source: of a sweep whose store has answered before.
+        queue: of a sweep whose store has answered before.
         uri: of the tracking store.
         say: told once when the store is away, and once when it is back.
     """
 
-    def __init__(self, source: Source, uri: str, say: Callable[[str], None]):
-        self._source, self._uri, self._say = source, uri, say
+    def __init__(self, queue: Queue, uri: str, say: Callable[[str], None]):
+        self._queue, self._uri, self._say = queue, uri, say
         self._away, self._asked = False, -float("inf")
 
     def claim(self) -> Claim | None:
         if self._away and time.monotonic() - self._asked < PAUSE_SECONDS:
             return None
-        if (claim := self._source.claim()) is None:
+        if (claim := self._queue.claim()) is None:
             return None
         try:
             require_answer(self._uri)
@@ -43,4 +44,4 @@ class Patient:
         return claim
 
     def done(self) -> bool:
-        return self._source.done()
+        return self._queue.done()

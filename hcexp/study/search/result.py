@@ -1,4 +1,4 @@
-"""What the search of a row has found."""
+"""The result of a row's search, trial by trial."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from hcexp.study.search.pruning import PRUNED
 
 
 @dataclass(frozen=True)
-class Drawn:
+class TrialRecord:
     """A trial of a row, from the study: `state` is finished, pruned, failed or missing; `step` that at which it was
     pruned, `loss` the mean validation loss at its end or at that step.
     """
@@ -26,19 +26,19 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the search of one row has found; the first of its trials, if there is one, has the default values."""
+class RowResult:
+    """The trials of one row; the first of them, if there is one, has the default values."""
 
     label: str
     overrides: tuple[str, ...]
-    trials: tuple[Drawn, ...]
+    trials: tuple[TrialRecord, ...]
 
     @property
-    def default(self) -> Drawn | None:
+    def default(self) -> TrialRecord | None:
         return self.trials[0] if self.trials else None
 
     @property
-    def best(self) -> Drawn | None:
+    def best(self) -> TrialRecord | None:
         """The finished trial with the lowest loss, the first of several; None if none is finished."""
         finished = [trial for trial in self.trials if trial.state == "finished" and math.isfinite(trial.loss)]
         return min(finished, key=lambda trial: trial.loss, default=None)
@@ -47,10 +47,10 @@ class Found:
         return sum(trial.state == state for trial in self.trials)
 
 
-def drawn(trial: FrozenTrial) -> Drawn:
+def trial_record(trial: FrozenTrial) -> TrialRecord:
     """A trial of the study; one that is to be tried again, waits or is at work is missing."""
     states = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    return Drawn(
+    return TrialRecord(
         values=trial.params,
         state="missing" if to_try_again(trial) else states.get(trial.state, "missing"),
         loss=trial.value if trial.state.is_finished() else None,

@@ -11,17 +11,19 @@ from typing import Any
 
 import yaml
 
-from hcexp.study.search.found import Found
-from hcexp.study.sweep.checks import check_keys
+from hcexp.study.search.result import RowResult
+from hcexp.study.sweep.checks import check_keys, check_knob, check_whole
+from hcexp.study.sweep.data import check_data, read_yaml
 from hcexp.study.sweep.overrides import override, read
 from hcexp.study.sweep.sweep import Row, Sweep, Tuning
 
 FILE = "tuned.yaml"
 KEYS = ("sweep", "scale", "seed", "command", "trials", "rows")
-ROW_KEYS = ("label", "overrides", "values", "loss", "finished", "pruned", "failed")
+SETTLED = ("finished", "pruned", "failed")
+ROW_KEYS = ("label", "overrides", "values", "loss", *SETTLED)
 
 
-def tuned_text(sweep: Sweep, scale: str, command: str, found: Sequence[Found]) -> str:
+def tuned_text(sweep: Sweep, scale: str, command: str, found: Sequence[RowResult]) -> str:
     """What goes into the file; a row of which no trial is finished yet has no values."""
     rows = [
         {
@@ -29,7 +31,7 @@ def tuned_text(sweep: Sweep, scale: str, command: str, found: Sequence[Found]) -
             "overrides": [*sweep.overrides, *row.overrides],
             "values": row.best and dict(row.best.values),
             "loss": row.best and row.best.loss,
-            **{state: row.count(state) for state in ("finished", "pruned", "failed")},
+            **{state: row.count(state) for state in SETTLED},
         }
         for row in found
     ]
@@ -61,25 +63,31 @@ def tuned(sweep: Sweep, file: Path, scale: str, overrides: Sequence[str] = ()) -
 
 def _read(file: Path, scale: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file)
     except FileNotFoundError:
         raise ValueError(f"sweep.tuned: {file} does not exist; hcexp sweep writes it at the end of a search") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"sweep.tuned: {file} cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"sweep.tuned: {file} cannot be read: {error}") from None
     where = f"sweep.tuned: {file}"
     check_keys(where, content, KEYS, required=KEYS)
     if content["scale"] != scale:
         raise ValueError(f"{where} is of scale={content['scale']}, not {scale}")
     if not isinstance(content["rows"], list):
         raise ValueError(f"{where}: rows {content['rows']!r} is not a list")
+    check_data(where, content["rows"])
+    check_whole(f"{where}: trials", content["trials"], 1)
     for row in content["rows"]:
         check_keys(f"{where}: a row", row, ROW_KEYS, required=ROW_KEYS)
-        settled = row["finished"] + row["pruned"] + row["failed"]
+        for state in SETTLED:
+            check_whole(f"{where}: {state}", row[state], 0)
+        settled = sum(row[state] for state in SETTLED)
         if settled < content["trials"]:
             again = f"{content['command']} goes on"
             raise ValueError(f"{where}: {row['label']} has only {settled} of {content['trials']} trials; {again}")
-        if not row["values"]:
+        if not (isinstance(row["values"], dict) and row["values"]):
             raise ValueError(f"{where}: no trial of {row['label']} is finished, so that there are no values")
+        for knob in row["values"]:
+            check_knob(where, knob)
     return content
 
 

@@ -1,0 +1,96 @@
+"""Where workers get their points from."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from hcexp.study.claim import Claim, attempt, attempt_again, failed_for_good, settled, to_try_again
+from hcexp.study.point import Point
+from hcexp.study.search.journal import exclusive
+
+
+class Tally(NamedTuple):
+    """How far a queue has come, in points; one that several rows share counts once."""
+
+    points: int  # all of them
+    settled: int  # finished, pruned, or failed for good
+    running: int  # at work, here and elsewhere
+
+
+class Queue(ABC):
+    """The points of a sweep, or of a part of it. Any number of workers in any number of processes may ask at once."""
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Give what has failed for good its attempts anew: somebody has mended something."""
+
+    @abstractmethod
+    def claim(self) -> Claim | None:
+        """A point to run next; None while there is nothing to take. Called only with a worker free for it."""
+
+    @abstractmethod
+    def known(self) -> list[tuple[str, str]]:
+        """The identity and the row's label of every run that it knows of."""
+
+    @abstractmethod
+    def tally(self) -> Tally: ...
+
+    @abstractmethod
+    def failed(self) -> list[tuple[Point, str]]:
+        """The points that failed for good, each with the error of its last attempt."""
+
+    def done(self) -> bool:
+        """Whether every point is settled: finished, pruned, or failed for good."""
+        tally = self.tally()
+        return tally.settled == tally.points
+
+
+class StudyQueue(Queue):
+    """The points of one Optuna study, which is made when it is first asked for; of a point's trials the newest counts.
+
+    Args:
+        name: of the study.
+        journal: the file in which `storage` has it.
+        total: how many points there are, those included that have no trial yet.
+    """
+
+    def __init__(self, name: str, journal: Path, storage: Callable[[], JournalStorage], total: int):
+        self._name, self._journal, self._storage, self._total = name, journal, storage, total
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        return optuna.create_study(
+            storage=self._storage(), study_name=self._name, direction="minimize", load_if_exists=True
+        )
+
+    @abstractmethod
+    def _latest(self) -> list[FrozenTrial]:
+        """The newest trial of every point."""
+
+    @abstractmethod
+    def _point_of(self, trial: FrozenTrial) -> Point:
+        """The point that the trial is an attempt at."""
+
+    def renew(self) -> None:
+        self._try_again(failed_for_good, 1)
+
+    def tally(self) -> Tally:
+        latest = self._latest()
+        running = sum(trial.state == TrialState.RUNNING for trial in latest)
+        return Tally(self._total, sum(map(settled, latest)), running)
+
+    def failed(self) -> list[tuple[Point, str]]:
+        return [(self._point_of(t), t.user_attrs["error"]) for t in filter(failed_for_good, self._latest())]
+
+    def _try_again(self, chosen: Callable[[FrozenTrial], bool] = to_try_again, number: int | None = None) -> None:
+        """Enter another attempt at every chosen point, as attempt `number`, or as the one after the last."""
+        if any(map(chosen, self._latest())):
+            with exclusive(self._journal):
+                for trial in filter(chosen, self._latest()):
+                    attempt_again(self._study, trial, number or attempt(trial) + 1)
