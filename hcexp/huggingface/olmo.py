@@ -26,7 +26,8 @@ KEYS = {
 }
 
 # Knobs of `model` that OlmoForCausalLM has no key for: its code has these values.
-BUILT_IN = {"norm": "layer_norm", "norm_affine": False, "norm_eps": 1e-5, "qk_norm": False}
+SWIGLU = {"_target_": "hcexp.model.FeedForward", "_partial_": True}
+BUILT_IN = {"norm": "layer_norm", "norm_affine": False, "norm_eps": 1e-5, "qk_norm": False, "feed_forward": SWIGLU}
 
 # The other knobs that OLMo follows or does not show: the vocabulary's are the rows of the embedding, and the key of
 # rope_theta has moved from one version of `transformers` to the next.

@@ -123,11 +123,6 @@ class TrainingModule(L.LightningModule):
         with torch.compiler.set_stance("force_eager") if eager else nullcontext():
             meter.update(self.model, batch)
 
-    @property
-    def headline(self) -> str:
-        """Name of the metric that a run is judged by, the lower the better."""
-        return f"{self.suite.name}/mean/loss"
-
     def on_validation_epoch_end(self) -> None:
         self.validated_step = self.trainer.global_step
         self.validation, meters = {}, iter(self.meters)
