@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hcexp.data.loader import Batch
+from hcexp.data.batches import Batch
 from hcexp.evaluation import Downstream, Suite
 from hcexp.evaluation.downstream.buckets import TaskBatch
 from hcexp.model.init import key

@@ -126,7 +126,6 @@ class Run:
         self.suite.prepare(
             self.data.tokenizer, self.config.paths.cache, self.data.sequence_length, verify=self.data.verify
         )
-        self.data.validation = self.loaders
 
     def loaders(self, rank: int = 0, world_size: int = 1) -> list:
         """The loaders of the validation sets, then those of the tasks, of one process."""

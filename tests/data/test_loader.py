@@ -2,7 +2,6 @@ import os
 
 import pytest
 import torch
-
 from hcexp.data.loader import MicroBatches, StepLoader
 from hcexp.data.order import batch_indices
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from hcexp.data.order import epoch_permutation
 
 from hcexp.data import batch_indices
-from hcexp.data.order import epoch_permutation
 
 
 def indices(steps: range, batch_size: int, sequences: int, seed: int = 3) -> np.ndarray:

@@ -137,11 +137,11 @@ def test_the_shipped_sets(tokenizer, tmp_path):
 
 
 def test_a_set_may_name_all_that_a_source_takes(folder):
-    sets = {"web": {"hub": "some/dataset", "split": "validation"}, "own": [folder / "long words.jsonl"],
+    sets = {"web": {"hub": "some/dataset", "split": "validation", "revision": "0" * 40}, "own": [folder / "long words.jsonl"],
             "body": {"files": folder / "long words.jsonl", "column": "body"}}  # fmt: skip
     suite = Suite("v2", sets=sets, column="text")
     assert str(suite.sets["web"]) == "some/dataset/validation"
-    assert [suite.sets[name].column for name in sets] == ["text", "text", "body"]
+    assert [suite.sets[name].source.column for name in sets] == ["text", "text", "body"]
 
 
 def test_the_batch_size_is_the_suites_unless_given(folder, tokenizer, tmp_path):
@@ -167,10 +167,10 @@ def test_the_fingerprint_knows_names_contents_and_budget(folder, tmp_path):
 
 
 def test_no_held_out_document_is_in_the_training_set():
-    from hcexp.data import TextSource
+    from hcexp.data import LocalSource
 
-    trained = {text for batch in TextSource(corpus.TRAIN).documents() for text in batch}
-    held_out = {text for batch in TextSource(corpus.VALIDATION).documents() for text in batch}
+    trained = {document.text for document in LocalSource(corpus.TRAIN).read()}
+    held_out = {document.text for document in LocalSource(corpus.VALIDATION).read()}
     assert len(held_out) == 20 and not trained & held_out
 
 

@@ -2,12 +2,12 @@ import pickle
 
 import psutil
 import pytest
+from hcexp.data.text.tokens.pieces import pieces
 
 from hcexp.data import TextTokenizer
 from hcexp.data.text.source import Document
 from hcexp.data.text.tokens import encode
 from hcexp.data.text.tokens.encode import Encoder, Piece
-from hcexp.data.text.tokens.pieces import pieces
 
 DOCUMENTS = [Document(f"document {i} " + "of words " * (i % 7), (0, i + 1)) for i in range(60)]
 

@@ -1,7 +1,7 @@
 import pytest
+from hcexp.data.text.tokens.pieces import pieces
 
 from hcexp.data import TextSource, corpus
-from hcexp.data.text.tokens.pieces import pieces
 
 
 @pytest.mark.parametrize("domain", ["drama", "factbook", "novel"])

@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from hcexp.data.text.tokens.pieces import pieces
 
 from hcexp.data import Mixture, TextSource, TextTokenizer, fingerprint, prepare
 from hcexp.data.text.tokens import encode
 from hcexp.data.text.tokens.journal import JOURNAL
-from hcexp.data.text.tokens.pieces import pieces
 from hcexp.data.text.tokens.shards import INDEX, ShardWriter
 
 DOCUMENTS = ["one document", "naïve — 中文 🙂", "<|endoftext|> is text", "the last\n\none"]
