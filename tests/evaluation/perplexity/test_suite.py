@@ -137,7 +137,8 @@ def test_the_shipped_sets(tokenizer, tmp_path):
 
 
 def test_a_set_may_name_all_that_a_source_takes(folder):
-    sets = {"web": {"hub": "some/dataset", "split": "validation", "revision": "0" * 40}, "own": [folder / "long words.jsonl"],
+    sets = {"web": {"hub": "some/dataset", "split": "validation", "revision": "0" * 40},
+            "own": [folder / "long words.jsonl"],
             "body": {"files": folder / "long words.jsonl", "column": "body"}}  # fmt: skip
     suite = Suite("v2", sets=sets, column="text")
     assert str(suite.sets["web"]) == "some/dataset/validation"
