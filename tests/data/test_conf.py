@@ -1,4 +1,4 @@
-"""Every choice of `data` and `evaluation` builds what it says, from the command line's own spelling."""
+"""Every choice of `data` builds what it says, from the command line's own spelling."""
 
 import json
 import re
@@ -24,49 +24,48 @@ PUBLISHED = {
 
 @pytest.fixture
 def build(tmp_path):
-    def build(group: str, *overrides: str):
-        return instantiate(compose([f"paths.cache={tmp_path}/cache", *overrides])[group])
+    def build(*overrides: str):
+        return instantiate(compose([f"paths.cache={tmp_path}/cache", *overrides]).data)
 
     return build
 
 
 def test_every_file_is_tried_below():
-    names = {path.stem for group in ("data", "evaluation") for path in (CONF / group).glob("*.yaml")}
-    elsewhere = {"v2", "v3"}  # tests/evaluation/perplexity/test_token_suite.py
-    assert names - elsewhere == {"corpus", "local", "hub", "mixture", "embedded", *PUBLISHED}
+    names = {path.stem for path in (CONF / "data").glob("*.yaml")}
+    assert names == {"corpus", "local", "hub", "mixture", *PUBLISHED}
 
 
 def test_the_shipped_corpus(build, tmp_path):
-    data = build("data", "seed=3")
+    data = build("seed=3")
     assert (data.sequence_length, data.batch_size, data.max_tokens, data.seed) == (256, 4, None, 3)
     assert data.cache == tmp_path / "cache" and len(data.source.files) == 4
     with pytest.raises(ValueError, match="vocabulary_size=100"):
-        build("data", "model.vocabulary_size=100").prepare_data()
+        build("model.vocabulary_size=100").prepare_data()
 
 
 def test_ones_own_files_and_tokenizer(build, mixed_folder, word_tokenizer):
-    data = build("data", "data=local", f"data.files={mixed_folder}", "data.sequence_length=4", "data.batch_size=2")
+    data = build("data=local", f"data.files={mixed_folder}", "data.sequence_length=4", "data.batch_size=2")
     assert data.batches()[0][0].shape == (2, 4)
-    data = build("data", "data=local", f"data.files=[{mixed_folder}/1.txt,{mixed_folder}/2.jsonl]")
+    data = build("data=local", f"data.files=[{mixed_folder}/1.txt,{mixed_folder}/2.jsonl]")
     assert len(data.source.files) == 2
     path = word_tokenizer({"<unk>": 0, "</s>": 1, "a": 2})
-    data = build("data", "data=local", f"data.files={mixed_folder}", f"data.tokenizer={path}", "data.eos='</s>'")
+    data = build("data=local", f"data.files={mixed_folder}", f"data.tokenizer={path}", "data.eos='</s>'")
     assert data.tokenizer.vocabulary_size == 3
 
 
 def test_the_hub(build):
     commit = ["data=hub", "data.hub=some/dataset", f"data.revision={'0' * 40}"]
-    data = build("data", *commit, "data.config=en", "data.column=body")
+    data = build(*commit, "data.config=en", "data.column=body")
     assert (str(data.source), data.source.column) == ("some/dataset/en/train", "body")
-    data = build("data", *commit, "+data.data_files=[a,b]", "+data.file_seed=3")
+    data = build(*commit, "+data.data_files=[a,b]", "+data.file_seed=3")
     assert (data.source.data_files, data.source.file_seed) == (["a", "b"], 3)
     with pytest.raises(InstantiationException, match="revision=null of hub=some/dataset: allowed is a commit"):
-        build("data", *commit[:2])
+        build(*commit[:2])
 
 
 @pytest.mark.parametrize(("name", "source"), PUBLISHED.items())
 def test_published_corpora_are_pinned_and_say_their_licence(build, name, source):
-    data = build("data", f"data={name}", "data.max_tokens=1000")
+    data = build(f"data={name}", "data.max_tokens=1000")
     assert (str(data.source), data.max_tokens) == (source, 1000)
     assert re.fullmatch("[0-9a-f]{40}", data.source.revision)
     assert re.search("^# .*Licence: ", (Path(CONF) / "data" / f"{name}.yaml").read_text(), re.MULTILINE)
@@ -74,7 +73,7 @@ def test_published_corpora_are_pinned_and_say_their_licence(build, name, source)
 
 def test_articles_of_wikitext_are_documents(build, tmp_path):
     rows = ["", " = Moby-Dick = \n", "", " Call me Ishmael . \n", " = = Plot = = \n", " = E = mc ² = \n", " x = y \n"]
-    source = build("data", "data=wikitext").source
+    source = build("data=wikitext").source
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
     articles = LocalSource(tmp_path / "a.jsonl", document_start=source.document_start)
     assert [document.text for document in articles.read()] == ["".join(rows[:5]), "".join(rows[5:])]
@@ -84,26 +83,15 @@ def test_a_mixture(build, mixed_folder):
     sources = (
         f"{{a: {{files: {mixed_folder}/2.jsonl, weight: 1}}, b: {{files: [{mixed_folder}/4.parquet], weight: 2.5}}}}"
     )
-    data = build("data", "data=mixture", f"data.mixture={sources}", "data.sequence_length=2")
+    data = build("data=mixture", f"data.mixture={sources}", "data.sequence_length=2")
     assert {name: weight for name, (weight, _) in data.source.weighted.items()} == {"a": 1.0, "b": 2.5}
     data.setup()
     assert data.store.documents == 4 and set(data.store.sources) == {"a", "b"}
     with pytest.raises(InstantiationException, match="give one of files, hub and mixture, not hub='some/dataset' and"):
-        build("data", "data=mixture", f"data.mixture={sources}", "+data.hub=some/dataset")
-
-
-def test_validation_sets(build, mixed_folder):
-    suite = build("evaluation")
-    assert (suite.name, len(suite.names), suite.batch_size, suite.every) == ("embedded", 4, 16, None)
-    suite = build("evaluation", "evaluation=local", f"evaluation.files=[{mixed_folder}/1.txt]", "evaluation.every=5")
-    assert (suite.name, suite.names, suite.every) == ("local", ["1"], 5)
-    sets = f"evaluation.sets={{a: {mixed_folder}/1.txt, b: {{files: {mixed_folder}/2.jsonl, column: id}}}}"
-    suite = build("evaluation", "evaluation.suite=v2", sets)
-    assert suite.names == ["a", "b"] and suite.sets["b"].source.column == "id"
+        build("data=mixture", f"data.mixture={sources}", "+data.hub=some/dataset")
 
 
 def test_what_must_be_given_is_named(build):
-    for group, choice, knob in [("data", "local", "files"), ("data", "hub", "hub"), ("data", "mixture", "mixture"),
-                                ("evaluation", "local", "files")]:  # fmt: skip
-        with pytest.raises(MissingMandatoryValue, match=f"{group}.{knob}"):
-            build(group, f"{group}={choice}")
+    for choice, knob in (("local", "files"), ("hub", "hub"), ("mixture", "mixture")):
+        with pytest.raises(MissingMandatoryValue, match=f"data.{knob}"):
+            build(f"data={choice}")

@@ -55,15 +55,6 @@ def test_a_text_file_is_one_row(tmp_path):
     assert texts(tmp_path / "a.txt.gz", skip=1) == []
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_file_that_ends_too_early_is_not_taken_for_whole(tmp_path, suffix):
-    content = rows(*(f"{i}" * 50 for i in range(500)))
-    whole = gzip.compress(content) if suffix == ".gz" else pa.compress(content, "zstd", asbytes=True)
-    (tmp_path / f"a.jsonl{suffix}").write_bytes(whole[:-9])
-    with pytest.raises(OSError, match="[Tt]runcated"):
-        texts(tmp_path / f"a.jsonl{suffix}")
-
-
 def test_nulls_are_not_a_missing_column(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(rows(None, None))
     assert texts(tmp_path / "a.jsonl") == [None, None]

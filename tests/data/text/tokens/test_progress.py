@@ -45,7 +45,7 @@ def test_what_an_earlier_process_did_counts_for_neither_speed_nor_time(clock, ca
 
 def test_a_failure_says_no_more(clock, capfd):
     with pytest.raises(InterruptedError), PrepareProgress("x") as line:
-        line.update(9, 9, 9)
+        line.update(9, 9, 9, share=0.5)
         raise InterruptedError
     assert capfd.readouterr() == ("", "")
 
