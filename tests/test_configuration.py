@@ -11,7 +11,7 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.y
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
 GIVEN = {
     "data=local": ["data.files=a.txt"],
-    "data=hub": ["data.hub=a/b"],
+    "data=hub": ["data.hub=a/b", f"data.revision={'0' * 40}"],
     "data=mixture": ["data.mixture={a: {files: a.txt, weight: 1}}"],
     "evaluation=local": ["evaluation.files=a.txt"],
 }

@@ -8,7 +8,7 @@ import pytest
 
 from hcexp.cli import main
 from hcexp.configuration import build_model, compose
-from hcexp.data.loader import MicroBatches
+from hcexp.data.batches import MicroBatches
 from hcexp.report.predicted import micro_batch_of
 
 README = Path(__file__).parents[1] / "README.md"
@@ -42,9 +42,7 @@ def sequences_at_a_time(config):
     data, trainer = config.data, config.trainer
     processes = trainer.devices * trainer.get("num_nodes", 1)
     for rank in range(processes):
-        MicroBatches(
-            None, data.sequence_length, data.batch_size, config.seed, trainer.accumulate_grad_batches, rank, processes
-        )
+        MicroBatches(None, data.batch_size, config.seed, trainer.accumulate_grad_batches, rank, processes)
     return data.batch_size // (processes * trainer.accumulate_grad_batches)
 
 

@@ -4,6 +4,7 @@ import errno
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 from lightning.fabric.plugins.io import TorchCheckpointIO
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hcexp.callbacks.checkpoint_file import CheckpointFile
 from hcexp.callbacks.checkpoint_folder import by_step, remove
+from hcexp.callbacks.rewind import rewind_to_step
 from hcexp.callbacks.step import StepCallback
 from hcexp.callbacks.termination import Termination
 from hcexp.disk.atomic import PARTIAL
@@ -61,6 +63,10 @@ class StepCheckpoint(StepCallback, Checkpoint):
             for partial in self.folder.glob(f"step=*{PARTIAL}"):  # of a process that was killed
                 remove(partial)
         self._require_space(trainer, pl_module, self.keep + 1 - len(by_step(self.folder)))
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == "fit":
+            rewind_to_step(checkpoint, trainer.accumulate_grad_batches)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

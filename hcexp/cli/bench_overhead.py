@@ -51,7 +51,7 @@ class BareLoop:
             self.model.compile_blocks()
         self.optimizer = module.optimizer(self.model)
         self.schedule = module.schedule(self.optimizer)
-        self.batches = iter(trainer.datamodule.train_dataloader())
+        self.batches = iter(trainer.train_dataloader)
         self.objective = module.objective
         self.device, self.clip = module.device, trainer.gradient_clip_val or float("inf")
         self.precision = torch.bfloat16 if "bf16-mixed" in trainer.precision else None

@@ -1,4 +1,4 @@
-"""Tokenise the training text and the validation sets into memory-mapped shards, once.
+"""Tokenise the training text and the validation sets into flat shards, once.
 
 A run does this by itself; preparing first is for large corpora and for machines that share a cache.
 It can be stopped at any time, even killed: the same command goes on. The tokens do not depend on --workers.
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{store.tokens:,} tokens, {store.documents:,} documents, {store.bytes:,} bytes of text in {store.folder}")
     if len(store.sources) > 1:
         print_shares(store)
-    print(f"{run.data.sequences:,} sequences of {run.data.sequence_length} tokens an epoch")
+    print(f"{len(run.data.samples):,} sequences of {run.data.sequence_length} tokens an epoch")
     print(f"validation suite {run.suite.name}: {', '.join(run.suite.parts)}")
     return 0
 

@@ -126,7 +126,6 @@ class Run:
         self.data.prepare_data()
         self.data.setup()
         self.suite.prepare(self.data, self.config.paths.cache)
-        self.data.validation = self.loaders
 
     def loaders(self, rank: int = 0, world_size: int = 1) -> list:
         """The loaders of the validation sets, then those of the tasks, of one process."""

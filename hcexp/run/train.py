@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from hcexp.callbacks import StepCallback, at_step, to_go_on_from
 from hcexp.configuration import shareable
-from hcexp.data.loader import require_even
+from hcexp.data.batches import require_even
 from hcexp.disk.atomic import write_json, write_text
 from hcexp.run.attempts import ATTEMPTS, attempts
 from hcexp.run.folder import RunFolder
@@ -146,8 +146,9 @@ def _fit(
         check_val_every_n_epoch=None,
         val_check_interval=(run.suite.every or 0) * config.trainer.accumulate_grad_batches or None,
     )
+    loaders = run.loaders(trainer.global_rank, trainer.world_size)
     try:
-        trainer.fit(module, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, run.data.train_loader(trainer), loaders, ckpt_path=checkpoint, weights_only=True)
     except RuntimeError as error:
         if "loading state_dict" not in str(error):
             raise
@@ -160,7 +161,7 @@ def _fit(
     if trainer.global_step < config.steps and not pruned:  # a limit of the trainer's own, or a signal
         raise ValueError(f"training ended at step {trainer.global_step} of steps={config.steps}")
     if module.validated_step != trainer.global_step:
-        trainer.validate(module, datamodule=run.data, verbose=False, weights_only=True)
+        trainer.validate(module, loaders, verbose=False, weights_only=True)
     metrics = dict(module.validation)
     for callback in watching:
         metrics |= callback.metrics

@@ -1,18 +1,18 @@
-"""Every choice of `data` and `evaluation` builds what it says, from the command line's own spelling."""
+"""Every choice of `data` builds what it says, from the command line's own spelling."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import MissingMandatoryValue
 
-from hcexp.data import TextSource
+from hcexp.configuration import compose, shipped
+from hcexp.data import LocalSource
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = shipped("conf")
 PUBLISHED = {
     "c4": "allenai/c4/en/train",
     "dolma": "allenai/dolma/urls/v1_5-sample.txt",
@@ -24,74 +24,58 @@ PUBLISHED = {
 
 @pytest.fixture
 def build(tmp_path):
-    root = tmp_path / "conf"
-    root.mkdir()
-    for group in ("data", "evaluation"):
-        (root / group).symlink_to(CONF / group)
-    (root / "train.yaml").write_text(
-        f"defaults: [data: corpus, evaluation: embedded, _self_]\nseed: 3\npaths: {{cache: {tmp_path / 'cache'}}}\n"
-    )
-
-    def build(group: str, *overrides: str):
-        with initialize_config_dir(str(root), version_base="1.3"):
-            return instantiate(compose("train", list(overrides))[group])
+    def build(*overrides: str):
+        return instantiate(compose([f"paths.cache={tmp_path}/cache", *overrides]).data)
 
     return build
 
 
 def test_every_file_is_tried_below():
-    names = {path.stem for group in ("data", "evaluation") for path in (CONF / group).glob("*.yaml")}
-    elsewhere = {"v2", "v3"}  # tests/evaluation/test_token_suite.py
-    assert names - elsewhere == {"corpus", "local", "hub", "mixture", "embedded", *PUBLISHED}
+    names = {path.stem for path in (CONF / "data").glob("*.yaml")}
+    assert names == {"corpus", "local", "hub", "mixture", *PUBLISHED}
 
 
 def test_the_shipped_corpus(build, tmp_path):
-    data = build("data")
-    assert (data.sequence_length, data.batch_size, data.max_tokens, data.seed) == (256, 16, None, 3)
-    assert Path(data.cache) == tmp_path / "cache"
-    assert len(data.source.files) == 4
+    data = build("seed=3")
+    assert (data.sequence_length, data.batch_size, data.max_tokens, data.seed) == (256, 4, None, 3)
+    assert data.cache == tmp_path / "cache" and len(data.source.files) == 4
+    with pytest.raises(ValueError, match="vocabulary_size=100"):
+        build("model.vocabulary_size=100").prepare_data()
 
 
-def test_ones_own_files(build, mixed_folder, tmp_path):
-    data = build("data", "data=local", f"data.files={mixed_folder}", "data.sequence_length=4", "data.batch_size=2")
-    assert data.batch(0)[0].shape == (2, 4)
-    data = build("data", "data=local", f"data.files=[{mixed_folder}/1.txt,{mixed_folder}/2.jsonl]")
+def test_ones_own_files_and_tokenizer(build, mixed_folder, word_tokenizer):
+    data = build("data=local", f"data.files={mixed_folder}", "data.sequence_length=4", "data.batch_size=2")
+    assert data.batches()[0][0].shape == (2, 4)
+    data = build("data=local", f"data.files=[{mixed_folder}/1.txt,{mixed_folder}/2.jsonl]")
     assert len(data.source.files) == 2
-
-
-def test_another_tokenizer(build, word_tokenizer, mixed_folder):
     path = word_tokenizer({"<unk>": 0, "</s>": 1, "a": 2})
-    data = build("data", "data=local", f"data.files={mixed_folder}", f"data.tokenizer={path}", "data.eos='</s>'")
+    data = build("data=local", f"data.files={mixed_folder}", f"data.tokenizer={path}", "data.eos='</s>'")
     assert data.tokenizer.vocabulary_size == 3
 
 
-def test_the_tokenizer_is_checked_against_the_model(build):
-    with pytest.raises(ValueError, match="vocabulary_size=100"):
-        build("data", "+model.vocabulary_size=100").prepare_data()
-
-
 def test_the_hub(build):
-    data = build("data", "data=hub", "data.hub=some/dataset", "data.config=en", "data.revision=abc")
-    assert str(data.source) == "some/dataset/en/train"
-    more = ["+data.data_files=[a,b]", "+data.file_seed=3"]
-    data = build("data", "data=hub", "data.hub=some/dataset", *more)
+    commit = ["data=hub", "data.hub=some/dataset", f"data.revision={'0' * 40}"]
+    data = build(*commit, "data.config=en", "data.column=body")
+    assert (str(data.source), data.source.column) == ("some/dataset/en/train", "body")
+    data = build(*commit, "+data.data_files=[a,b]", "+data.file_seed=3")
     assert (data.source.data_files, data.source.file_seed) == (["a", "b"], 3)
+    with pytest.raises(InstantiationException, match="revision=null of hub=some/dataset: allowed is a commit"):
+        build(*commit[:2])
 
 
 @pytest.mark.parametrize(("name", "source"), PUBLISHED.items())
 def test_published_corpora_are_pinned_and_say_their_licence(build, name, source):
-    data = build("data", f"data={name}", "data.max_tokens=1000")
+    data = build(f"data={name}", "data.max_tokens=1000")
     assert (str(data.source), data.max_tokens) == (source, 1000)
     assert re.fullmatch("[0-9a-f]{40}", data.source.revision)
-    assert data.source.pinned() is not None  # without asking the hub
-    assert re.search("^# .*Licence: ", (CONF / "data" / f"{name}.yaml").read_text(), re.MULTILINE)
+    assert re.search("^# .*Licence: ", (Path(CONF) / "data" / f"{name}.yaml").read_text(), re.MULTILINE)
 
 
 def test_articles_of_wikitext_are_documents(build, tmp_path):
     rows = ["", " = Moby-Dick = \n", "", " Call me Ishmael . \n", " = = Plot = = \n", " = E = mc ² = \n", " x = y \n"]
-    source = build("data", "data=wikitext").source
+    source = build("data=wikitext").source
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
-    articles = TextSource(tmp_path / "a.jsonl", document_start=source.document_start)
+    articles = LocalSource(tmp_path / "a.jsonl", document_start=source.document_start)
     assert [document.text for document in articles.read()] == ["".join(rows[:5]), "".join(rows[5:])]
 
 
@@ -99,39 +83,15 @@ def test_a_mixture(build, mixed_folder):
     sources = (
         f"{{a: {{files: {mixed_folder}/2.jsonl, weight: 1}}, b: {{files: [{mixed_folder}/4.parquet], weight: 2.5}}}}"
     )
-    data = build("data", "data=mixture", f"data.mixture={sources}", "data.sequence_length=2")
-    assert data.source.weights == {"a": 1.0, "b": 2.5}
+    data = build("data=mixture", f"data.mixture={sources}", "data.sequence_length=2")
+    assert {name: weight for name, (weight, _) in data.source.weighted.items()} == {"a": 1.0, "b": 2.5}
     data.setup()
     assert data.store.documents == 4 and set(data.store.sources) == {"a", "b"}
-    with pytest.raises(InstantiationException, match="data.mixture goes without files and hub"):
-        build("data", "data=mixture", f"data.mixture={sources}", "+data.hub=some/dataset")
+    with pytest.raises(InstantiationException, match="give one of files, hub and mixture, not hub='some/dataset' and"):
+        build("data=mixture", f"data.mixture={sources}", "+data.hub=some/dataset")
 
 
-def test_the_shipped_sets(build):
-    suite = build("evaluation")
-    assert (suite.name, len(suite.parts), suite.batch_size, suite.every) == ("embedded", 4, 16, None)
-
-
-def test_ones_own_sets(build, mixed_folder):
-    suite = build("evaluation", "evaluation=local", f"evaluation.files=[{mixed_folder}/1.txt]", "evaluation.every=5")
-    assert (suite.name, suite.parts, suite.every) == ("local", ["1"], 5)
-
-
-def test_named_sets(build, mixed_folder):
-    sets = f"evaluation.sets={{a: {mixed_folder}/1.txt, b: {{files: {mixed_folder}/2.jsonl, column: id}}}}"
-    suite = build("evaluation", "evaluation.suite=v2", sets)
-    assert suite.parts == ["a", "b"] and suite.sets["b"].column == "id"
-
-
-@pytest.mark.parametrize(
-    ("group", "choice", "knob"),
-    [
-        ("data", "local", "files"),
-        ("data", "hub", "hub"),
-        ("data", "mixture", "mixture"),
-        ("evaluation", "local", "files"),
-    ],
-)
-def test_what_must_be_given_is_named(build, group, choice, knob):
-    with pytest.raises(MissingMandatoryValue, match=f"{group}.{knob}"):
-        build(group, f"{group}={choice}")
+def test_what_must_be_given_is_named(build):
+    for choice, knob in (("local", "files"), ("hub", "hub"), ("mixture", "mixture")):
+        with pytest.raises(MissingMandatoryValue, match=f"data.{knob}"):
+            build(f"data={choice}")

@@ -1,32 +1,25 @@
 import pyarrow.parquet as pq
-import pytest
 
-from hcexp.data import TextSource, corpus
+from hcexp.data import LocalSource, corpus
 from hcexp.data.corpus import build
 
 
-def documents(*files):
-    return [text for batch in TextSource(list(files)).documents() for text in batch]
+def documents(path):
+    return [document.text for document in LocalSource(path).read()]
 
 
-@pytest.mark.parametrize("folder", [corpus.TRAIN, corpus.VALIDATION])
-def test_one_file_a_domain_with_one_column_in_zstd(folder):
-    assert sorted(path.name for path in folder.iterdir()) == [f"{domain}.parquet" for domain in build.DOMAINS]
-    for path in folder.iterdir():
-        file = pq.ParquetFile(path)
-        assert file.schema.names == ["text"]
-        assert file.metadata.row_group(0).column(0).compression == "ZSTD"
-
-
-def test_it_is_small_and_no_domain_is_more_than_two_fifths():
+def test_one_small_file_a_domain_with_one_column_in_zstd():
+    for folder in (corpus.TRAIN, corpus.VALIDATION):
+        assert sorted(path.name for path in folder.iterdir()) == [f"{domain}.parquet" for domain in build.DOMAINS]
+        for path in folder.iterdir():
+            file = pq.ParquetFile(path)
+            assert file.schema.names == ["text"]
+            assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     texts = [sum(build.size(text) for text in documents(path)) for path in corpus.TRAIN.iterdir()]
     assert max(texts) <= 0.4 * sum(texts)
     files = [*corpus.TRAIN.iterdir(), *corpus.VALIDATION.iterdir(), corpus.TOKENIZER]
     assert sum(path.stat().st_size for path in files) < 5e6
-
-
-def test_each_held_out_set_is_quick_to_evaluate():
-    for path in corpus.VALIDATION.iterdir():
+    for path in corpus.VALIDATION.iterdir():  # quick to evaluate
         assert 65_000 <= sum(build.size(text) for text in documents(path)) <= 130_000
 
 

@@ -1,90 +1,102 @@
 """A preparation that is killed again and again ends with the tokens of one that was left alone."""
 
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from hcexp.data import Mixture, TextSource, prepare
+from hcexp.data import LocalSource, Mixture, prepare
+from hcexp.data.text.tokens import encode
 from hcexp.data.text.tokens.journal import JOURNAL
 
-KILLS = 3
 WEIGHTS = {"a": 5, "b": 1, "c": 3}
-SCRIPT = Path(__file__).with_name("killing.py")
 
 
-@pytest.fixture
-def texts(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory) -> Path:
     """Two hundred documents of very different lengths in three files."""
     draw = random.Random(0)
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
+    folder = tmp_path_factory.mktemp("texts")
+    for name in WEIGHTS:
         rows = [
             {"text": " ".join(draw.choices(["stone", "river", "light"], k=draw.randrange(0, 60)))} for _ in range(70)
         ]
-        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
-
-
-def begin(arguments: dict) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, str(SCRIPT), json.dumps(arguments)], stderr=subprocess.PIPE, text=True)
 
 
 def journals(cache: Path) -> list[str]:
     return [path.read_text() for path in cache.glob(f"*/{JOURNAL}")]
 
 
-def kill_in_its_middle(arguments: dict, delay: float) -> None:
-    """Once it has gone on, and a moment later."""
-    cache = Path(arguments["cache"])
+def kill_in_its_middle(act, cache: Path, workers: int, delay: float) -> None:
+    """Act in a process of its own, and kill it once it has gone on, and a moment later."""
     before = journals(cache)
-    process = begin(arguments)
+    pid = os.fork()
+    if not pid:
+        try:
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"  # it has none of the tokenizer's threads
+            act()
+        finally:
+            os._exit(1)
     deadline = time.monotonic() + 60
-    while journals(cache) == before and process.poll() is None and time.monotonic() < deadline:
+    while journals(cache) == before and time.monotonic() < deadline:
         time.sleep(0.002)
     time.sleep(delay)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    children = psutil.Process(pid).children(recursive=True)
+    os.kill(pid, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
     gone, alive = psutil.wait_procs(children, timeout=10)
-    assert len(gone) >= arguments["workers"] and not alive
+    assert len(gone) >= workers and not alive
 
 
 @pytest.mark.parametrize(
-    ("kind", "workers"),
+    ("kind", "workers", "kills"),
     [
-        ("files", 0),
-        ("mixture", 2),
-        pytest.param("files", 2, marks=pytest.mark.slow),
-        pytest.param("mixture", 0, marks=pytest.mark.slow),
+        ("files", 0, 3),
+        ("mixture", 0, 3),
+        ("mixture", 2, 1),
+        pytest.param("mixture", 2, 3, marks=pytest.mark.slow),
+        pytest.param("files", 2, 3, marks=pytest.mark.slow),
     ],
 )
-def test_killed_and_gone_on_with(texts, tmp_path, tokenizer, kind, workers):
+def test_killed_and_gone_on_with(texts, tmp_path, tokenizer, monkeypatch, capfd, kind, workers, kills):
     if kind == "files":
-        sources, source, max_tokens = str(texts), TextSource(texts), None
+        source, max_tokens = LocalSource(texts), None
     else:
-        sources = {name: {"files": f"{texts}/{name}.jsonl", "weight": weight} for name, weight in WEIGHTS.items()}
-        source, max_tokens = Mixture(sources), 4000
-    whole = prepare(source, tokenizer, tmp_path / "whole", max_tokens=max_tokens, shard_tokens=1000, progress=False)
+        source = Mixture({name: {"files": texts / f"{name}.jsonl", "weight": w} for name, w in WEIGHTS.items()})
+        max_tokens = 4000
+    knobs = {"max_tokens": max_tokens, "shard_tokens": 1000}
+    whole = prepare(source, tokenizer, tmp_path / "whole", progress=False, **knobs)
 
-    arguments = {"sources": sources, "cache": str(tmp_path / "cache"), "max_tokens": max_tokens, "workers": workers}
+    cache, read, pause = tmp_path / "cache", LocalSource.read, 0.005
+
+    def slowly(self, start=(0, 0)):
+        for document in read(self, start):
+            time.sleep(pause)
+            yield document
+
+    monkeypatch.setattr(LocalSource, "read", slowly)
+    monkeypatch.setattr(encode, "BATCH_CHUNKS", 3)
     draw = random.Random(random.getrandbits(32))
-    for _ in range(KILLS):
-        kill_in_its_middle({**arguments, "pause": 0.01}, draw.uniform(0, 0.2))
-    last = begin({**arguments, "pause": 0})
-    _, err = last.communicate(timeout=60)
-    assert last.returncode == 0 and "goes on after" in err
-
-    (index,) = (tmp_path / "cache").glob("*/index.json")
-    assert json.loads(index.read_text()) == json.loads((whole.folder / "index.json").read_text())
+    for _ in range(kills):
+        kill_in_its_middle(
+            lambda: prepare(source, tokenizer, cache, workers=workers, save_every=0, **knobs),
+            cache,
+            workers,
+            draw.uniform(0, 0.1),
+        )
+    capfd.readouterr()
+    pause = 0
+    made = prepare(source, tokenizer, cache, **knobs)
+    assert "goes on after" in capfd.readouterr().err
+    assert json.loads((made.folder / "index.json").read_text()) == json.loads((whole.folder / "index.json").read_text())
     for shard in whole.folder.glob("*.bin"):
-        assert (index.parent / shard.name).read_bytes() == shard.read_bytes()
-    assert sorted(path.suffix for path in index.parent.parent.iterdir()) == ["", ".lock"]
-    assert sorted(path.name for path in index.parent.iterdir()) == sorted(path.name for path in whole.folder.iterdir())
+        assert (made.folder / shard.name).read_bytes() == shard.read_bytes()
+    assert sorted(path.suffix for path in cache.iterdir()) == ["", ".lock"]
+    assert sorted(path.name for path in made.folder.iterdir()) == sorted(path.name for path in whole.folder.iterdir())

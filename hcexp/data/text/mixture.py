@@ -1,10 +1,15 @@
-"""Several sources of documents in one stream, each with its share of the tokens."""
+"""Where the text of a run comes from: one source, or several in one stream, each with its share of the tokens."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from hcexp.data.text.source import TextSource
+from hcexp.data.text.hub import HubSource
+from hcexp.data.text.local import LocalSource
+from hcexp.data.text.source import Source
 from hcexp.disk.checksum import checksum
 
 
@@ -15,32 +20,61 @@ class Mixture:
     the others keep their proportions, and nothing is read twice.
 
     Args:
-        sources: their names, with the arguments of `TextSource` and a positive `weight`; weights need not sum to 1.
+        sources: their names, with the arguments of `LocalSource` or `HubSource` and a positive `weight`; weights need
+            not sum to 1.
+        cache: see `LocalSource`.
 
     Raises:
         ValueError: no source, or one without a weight, with a bad weight or bad arguments.
     """
 
-    def __init__(self, sources: Mapping[str, Mapping[str, Any]]):
+    def __init__(self, sources: Mapping[str, Mapping[str, Any]], cache: str | Path | None = None):
         if not isinstance(sources, Mapping) or not sources:
             raise ValueError(f"data.mixture={sources!r}: give names of sources, each with files or hub, and a weight")
-        self.weights: dict[str, float] = {}
-        self.sources: dict[str, TextSource] = {}
-        for name, arguments in sources.items():
-            self.weights[name], self.sources[name] = _source(name, arguments)
+        self.weighted: dict[str, tuple[float, Source]] = {
+            name: _weighted(name, arguments, cache) for name, arguments in sources.items()
+        }
 
     def __str__(self) -> str:
-        return f"mixture of {', '.join(self.sources)}"
+        return f"mixture of {', '.join(self.weighted)}"
 
     @cached_property
     def checksum(self) -> str:
         """Of the sources' contents, and of their names and weights in their order."""
-        return checksum(
-            "mixture", [(name, self.weights[name], source.checksum) for name, source in self.sources.items()]
-        )
+        contents = []
+        for name, (weight, source) in self.weighted.items():
+            with _named(name):
+                contents.append((name, weight, source.checksum))
+        return checksum("mixture", contents)
 
 
-def _source(name: str, arguments: Mapping[str, Any]) -> tuple[float, TextSource]:
+def make_source(knobs: Mapping[str, Any], cache: str | Path | None = None) -> Source | Mixture:
+    """The source that knobs stand for; those of None count as not given.
+
+    Args:
+        knobs: `files`, `hub` or `mixture`, and what goes with it.
+        cache: see `LocalSource`.
+
+    Raises:
+        ValueError: not exactly one of the three; a knob that does not go with it, or has a bad value.
+    """
+    given = {name: value for name, value in knobs.items() if value is not None}
+    kinds = {"files": (LocalSource, {"cache": cache}), "hub": (HubSource, {}), "mixture": (Mixture, {"cache": cache})}
+    chosen = [name for name in kinds if name in given]
+    if len(chosen) != 1:
+        what = " and ".join(f"{name}={given[name]!r}" for name in chosen) or "none of them"
+        raise ValueError(f"give one of files, hub and mixture, not {what}")
+    (kind,) = chosen
+    make, more = kinds[kind]
+    if kind == "mixture":
+        given = {"sources" if name == "mixture" else name: value for name, value in given.items()}
+    known = inspect.signature(make).parameters.keys() - {"cache"}
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(f"{unknown[0]}={given[unknown[0]]!r} does not go with {kind}={knobs[kind]!r}")
+    return make(**given, **more)
+
+
+def _weighted(name: str, arguments: Mapping[str, Any], cache: str | Path | None) -> tuple[float, Source]:
     knob = f"data.mixture.{name}"
     if not isinstance(arguments, Mapping):
         raise ValueError(f"{knob}={arguments!r}: give files or hub, and a weight")
@@ -48,9 +82,18 @@ def _source(name: str, arguments: Mapping[str, Any]) -> tuple[float, TextSource]
     weight = arguments.pop("weight", None)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
         raise ValueError(f"{knob}.weight={weight}: allowed is a number greater than 0")
+    with _named(name):
+        if "mixture" in arguments:
+            raise ValueError("a mixture within a mixture: give files or hub")
+        return float(weight), make_source(arguments, cache)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the source's name before what it raises."""
     try:
-        return float(weight), TextSource(**arguments)
+        yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{knob}: {error}") from error
-    except (ValueError, TypeError) as error:  # a TypeError names an argument that there is not
-        raise ValueError(f"{knob}: {error}") from error
+        raise FileNotFoundError(f"data.mixture.{name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"data.mixture.{name}: {error}") from error

@@ -30,7 +30,7 @@ class PerplexitySuite(Benchmark):
     Args:
         suite: v2 or v3 (the paper's), embedded (the shipped sets) or local (one's own): nothing is called v2
             or v3 that is not.
-        sets: "shipped", or a mapping of set names to files, to the arguments of `TextSource`, or to sets.
+        sets: "shipped", or a mapping of set names to files, to the arguments of `TextSet`, or to sets.
         files: in place of `sets`: a folder, a glob or a list; every file is one set named by its stem.
         column: the column that holds the text of `files` and of sets given as files.
         documents: documents a set, from its beginning, for a quick look; None for all.

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import datasets
 import fsspec
 import huggingface_hub
 import pyarrow as pa
@@ -14,8 +15,7 @@ import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from hcexp.data import TextSource, prepare
-from hcexp.data.text.hub import commit_of
+from hcexp.data import HubSource
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -53,57 +53,50 @@ def zstd(content: bytes) -> bytes:
     return pa.compress(content, codec="zstd", asbytes=True)
 
 
-def documents(source: TextSource) -> list[str]:
-    return [document.text for document in source.read()]
+def at(**more) -> HubSource:
+    return HubSource("some/dataset", revision=COMMIT, **more)
+
+
+def documents(source: HubSource) -> list[str]:
+    """Every document; from the end of each the next ones can be read."""
+    read = list(source.read())
+    for i, document in enumerate(read):
+        assert list(source.read(document.end)) == read[i + 1 :]
+    return [document.text for document in read]
 
 
 @pytest.fixture
-def of_sources(hub) -> TextSource:
+def files(hub):
     """Files of every kind, a folder a source."""
     hub("data/code/0.json.gz", gzip.compress(lines("a", metadata={"stars": 3}) + lines("b", metadata={"url": "x"})))
     hub("data/web/0.json.zst", zstd(lines("c", "d")) + zstd(lines("e")))
     hub("data/web/1.jsonl", lines("f"))
-    path = hub("data/wiki/0.parquet", b"")
-    pq.write_table(pa.table({"id": [1, 2], "text": ["g", "h"]}), path)
+    pq.write_table(pa.table({"id": [1, 2], "text": ["g", "h"]}), hub("data/wiki/0.parquet", b""))
     hub("README.md", b"not read")
-    return TextSource(hub="some/dataset", data_files="data/*/*", revision=COMMIT)
 
 
-def test_files_that_match(of_sources):
-    assert documents(of_sources) == list("abcdefgh")
-    some = TextSource(hub="some/dataset", data_files=["data/w*/*.parquet", "data/code/*"], revision=COMMIT)
-    assert documents(some) == list("ghab")
+def test_files_that_match(files):
+    assert documents(at(data_files="data/*/*")) == list("abcdefgh")
+    assert documents(at(data_files=["data/w*/*.parquet", "data/code/*"])) == list("ghab")
     with pytest.raises(ValueError, match=r"^hub dataset some/dataset/books/\*: data_files='books/\*' matches none"):
-        documents(TextSource(hub="some/dataset", data_files="books/*", revision=COMMIT))
+        documents(at(data_files="books/*"))
 
 
-def test_every_document_ends_where_the_next_begins(of_sources):
-    read = list(of_sources.read())
-    for i, document in enumerate(read):
-        assert list(of_sources.read(document.end)) == read[i + 1 :]
-
-
-def test_files_in_a_drawn_order_are_whole_and_always_in_that_order(of_sources):
-    def order(seed):
-        source = TextSource(hub="some/dataset", data_files="data/*/*", revision=COMMIT, file_seed=seed)
-        return "".join(documents(source))
-
-    orders = {order(seed) for seed in range(20)}
-    assert len(orders) > 5 and order(0) == order(0)
+def test_files_in_a_drawn_order_are_whole_and_always_in_that_order(files):
+    orders = ["".join(document.text for document in at(data_files="data/*/*", file_seed=seed).read())
+              for seed in [*range(8), *range(8)]]  # fmt: skip
+    assert orders[:8] == orders[8:] and len(set(orders)) > 3
     for one in orders:
-        assert sorted(one) == list("abcdefgh")
-        assert all(file in one for file in ("ab", "cde", "f", "gh"))
+        assert sorted(one) == list("abcdefgh") and all(file in one for file in ("ab", "cde", "f", "gh"))
 
 
-def test_rows_that_make_documents(hub):
+def test_rows_that_make_documents_over_files(hub):
     rows = ["", " = One = \n", "", " first \n", " = = Part = = \n", " = Two = \n", " second \n"]
     hub("data/0.jsonl", lines(*rows[:4]))
     hub("data/1.jsonl", lines(*rows[4:]))
-    source = TextSource(hub="some/dataset", data_files="data/*", revision=COMMIT, document_start=" = (?!= ).* = $")
-    read = list(source.read())
-    assert [document.text for document in read] == ["".join(rows[:5]), "".join(rows[5:])]
-    assert read[0].end == (1, 1) and list(source.read(read[0].end)) == read[1:]
-    assert list(source.read(read[1].end)) == []
+    source = at(data_files="data/*", document_start=" = (?!= ).* = $")
+    assert documents(source) == ["".join(rows[:5]), "".join(rows[5:])]
+    assert next(source.read()).end == (1, 1)
 
 
 class Server(BaseHTTPRequestHandler):
@@ -145,7 +138,7 @@ def serve():
     """Serves files on the loopback address: `serve({path: content})` gives the address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         server.files = {}
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
         def serve(files):
             server.files |= files
@@ -158,60 +151,53 @@ def serve():
 def test_a_list_of_addresses(hub, serve):
     address = serve({"/a.json.gz": gzip.compress(lines("a", "b")), "/b.json.gz": gzip.compress(lines("c"))})
     hub("urls/all.txt", f"{address}/a.json.gz\n{address}/b.json.gz\n".encode())
-    source = TextSource(hub="some/dataset", url_list="urls/all.txt", revision=COMMIT)
-    assert documents(source) == list("abc")
+    assert documents(at(url_list="urls/all.txt")) == list("abc")
     hub("urls/none.txt", b"\n")
     with pytest.raises(ValueError, match="url_list='urls/none.txt' lists no file"):
-        documents(TextSource(hub="some/dataset", url_list="urls/none.txt", revision=COMMIT))
-
-
-def test_an_address_that_is_not_there(hub, serve):
-    hub("urls/all.txt", f"{serve({})}/a.json.gz".encode())
-    source = TextSource(hub="some/dataset", url_list="urls/all.txt", revision=COMMIT)
-    with pytest.raises(ConnectionError, match="^hub dataset some/dataset/urls/all.txt cannot be read: .*a.json.gz"):
-        documents(source)
-
-
-def test_the_commit_is_looked_up_and_noted(of_sources, tmp_path, tokenizer, monkeypatch):
-    class Info:
-        sha = COMMIT
-
-    asked = []
-    monkeypatch.setattr(
-        huggingface_hub.HfApi, "dataset_info", lambda self, hub, revision: asked.append((hub, revision)) or Info
-    )
-    newest = TextSource(hub="some/dataset", data_files="data/*/*")
-    store = prepare(newest, tokenizer, tmp_path / "cache", progress=False)
-    assert asked == [("some/dataset", None)]
-    assert [source["revision"] for source in store.sources.values()] == [COMMIT]
-    assert store.documents == 8
-
-    pinned = prepare(of_sources, tokenizer, tmp_path / "cache", progress=False)
-    assert len(asked) == 1 and pinned.checksum == store.checksum and pinned.folder != store.folder
-
-
-def test_a_hub_that_cannot_say_its_commit(monkeypatch, tmp_path, tokenizer):
-    def fail(self, hub, revision):
-        raise RuntimeError("no route\nto host")
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", fail)
-    with pytest.raises(ConnectionError, match="^hub dataset some/dataset/train cannot be read: no route to host$"):
-        prepare(TextSource(hub="some/dataset"), tokenizer, tmp_path / "cache", progress=False)
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
-
-
-def test_a_commit_is_itself(tmp_path):
-    assert commit_of("some/dataset", COMMIT) == COMMIT
-    assert commit_of(str(tmp_path), None) is None
+        documents(at(url_list="urls/none.txt"))
+    hub("urls/gone.txt", f"{address}/gone.json.gz".encode())
+    with pytest.raises(ConnectionError, match="^hub dataset some/dataset/urls/gone.txt cannot be read: .*gone.json.gz"):
+        documents(at(url_list="urls/gone.txt"))
 
 
 def test_the_shards_that_datasets_streams(tmp_path):
     # `datasets` takes a folder where it takes a name on the hub.
     for i, texts in enumerate(["ab", "c", "def"]):
         (tmp_path / f"train-{i}.jsonl").write_bytes(lines(*texts))
-    source = TextSource(hub=str(tmp_path))
-    read = list(source.read())
-    assert [document.text for document in read] == list("abcdef")
-    for i, document in enumerate(read):
-        assert list(source.read(document.end)) == read[i + 1 :]
+    source = HubSource(str(tmp_path))
+    assert documents(source) == list("abcdef")
     assert source.share((0, 0), 0) == 0 and source.share((3, 0), 6) == 1
+    with pytest.raises(ValueError, match="no column 'body'; its columns are: text"):
+        documents(HubSource(str(tmp_path), column="body"))
+    with pytest.raises(ValueError, match="(?s)test.*train"):
+        documents(HubSource(str(tmp_path), split="test"))
+
+
+def test_a_hub_that_cannot_be_reached(monkeypatch):
+    def fail(path, *arguments, streaming, revision, **more):
+        assert path == "some/dataset" and streaming and "trust_remote_code" not in more and revision == COMMIT
+        raise RuntimeError("no route\nto host")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(ConnectionError, match="^hub dataset some/dataset/en/train cannot be read: no route to host$"):
+        documents(at(config="en"))
+
+
+def test_it_is_named_by_its_commit_alone():
+    for revision in (None, "main", "v1.0", COMMIT[:7]):
+        with pytest.raises(ValueError, match=f"^revision={revision or 'null'} of hub=some/dataset: allowed is"):
+            HubSource("some/dataset", revision=revision)
+    with pytest.raises(ValueError, match="one of data_files='b' and url_list='c', not both"):
+        at(data_files="b", url_list="c")
+
+
+def test_the_checksum_is_of_what_names_it():
+    others = [{"config": "en"}, {"split": "validation"}, {"column": "body"}, {"data_files": "a"}, {"url_list": "a"},
+              {"file_seed": 0}, {"document_start": "a"}]  # fmt: skip
+    sources = [at(), *(at(**other) for other in others), HubSource("some/dataset", revision="0" * 40)]
+    assert len({source.checksum for source in sources}) == 9
+    # Runs are named by it.
+    of_old = HubSource("some/dataset", config="en", revision="0" * 40)
+    assert of_old.checksum == "b4d9cc4f8ecee3e1e9cda1d38ebfcdae6f5123c4c06d79c4931e9f5820f0cbec"
+    of_old = HubSource("some/dataset", config="en", revision="0" * 40, file_seed=0, document_start="a")
+    assert of_old.checksum == "d8ee0deda9b8a4d1ba3e954529d52529f6326fbd7dd387dc50b1177d65ad7cd4"

@@ -1,6 +1,6 @@
 import pytest
 
-from hcexp.data import Mixture, TextSource, prepare
+from hcexp.data import LocalSource, Mixture, prepare
 
 
 @pytest.fixture
@@ -55,8 +55,7 @@ def test_one_that_runs_out_is_left_out_and_nothing_is_read_twice(make, tokenizer
     assert len(b) == len(set(b)) == 100 and store.sources["b"]["ran_out"]
     assert not store.sources["a"]["ran_out"] and not store.sources["c"]["ran_out"]
     # From then on the others have equal shares of what follows.
-    rest = [document for document in found[found.index(b[-1]) + 1 :]]
-    assert {document[0] for document in rest} == {"a", "c"}
+    assert {document[0] for document in found[found.index(b[-1]) + 1 :]} == {"a", "c"}
     a, c = (store.sources[name]["tokens"] for name in "ac")
     assert a == pytest.approx(c, abs=80)
 
@@ -73,13 +72,12 @@ def test_the_checksum_is_of_sources_weights_and_order(make, files):
     assert make(a=1, b=2).checksum == make(a=1.0, b=2).checksum
     others = [make(a=1), make(a=2, b=2), make(b=2, a=1), make(a=1, c=2)]
     assert len({make(a=1, b=2).checksum, *(other.checksum for other in others)}) == 5
-    alone = TextSource(files / "a.jsonl")
-    assert make(a=1).checksum != alone.checksum
+    assert make(a=1).checksum != LocalSource(files / "a.jsonl").checksum
+    assert str(make(a=1, c=2)) == "mixture of a, c"
 
 
-@pytest.mark.parametrize(
-    ("sources", "message"),
-    [
+def test_bad_sources_are_named():
+    for sources, message in [
         ({}, r"data\.mixture=\{\}: give names of sources"),
         ("a", r"data\.mixture='a': give names of sources"),
         ({"a": "x.txt"}, r"data\.mixture\.a='x.txt': give files or hub, and a weight"),
@@ -87,19 +85,16 @@ def test_the_checksum_is_of_sources_weights_and_order(make, files):
         ({"a": {"files": "x.txt", "weight": 0}}, r"data\.mixture\.a\.weight=0: allowed"),
         ({"a": {"files": "x.txt", "weight": True}}, r"data\.mixture\.a\.weight=True: allowed"),
         ({"a": {"files": "x.txt", "weight": float("nan")}}, r"data\.mixture\.a\.weight=nan: allowed"),
-        ({"a": {"weight": 1}}, r"data\.mixture\.a: give one of files and hub"),
-        ({"a": {"hub": "x/y", "weight": 1, "colum": "z"}}, r"data\.mixture\.a: .*'colum'"),
-    ],
-)
-def test_bad_sources_are_named(sources, message):
-    with pytest.raises(ValueError, match=message):
-        Mixture(sources)
+        ({"a": {"weight": 1}}, r"data\.mixture\.a: give one of files, hub and mixture, not none of them"),
+        ({"a": {"files": "x", "cache": "y", "weight": 1}}, r"data\.mixture\.a: cache='y' does not go with files='x'"),
+        ({"a": {"hub": "x/y", "weight": 1, "colum": "z"}}, r"data\.mixture\.a: colum='z' does not go with hub='x/y'"),
+        ({"a": {"mixture": {}, "weight": 1}}, r"data\.mixture\.a: a mixture within a mixture"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Mixture(sources)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named_once_it_is_used(tmp_path):
+    mixture = Mixture({"law": {"files": tmp_path / "none.txt", "weight": 1}})
     with pytest.raises(FileNotFoundError, match=r"data\.mixture\.law: files=.*none.txt': no such file"):
-        Mixture({"law": {"files": tmp_path / "none.txt", "weight": 1}})
-
-
-def test_it_names_its_sources(make):
-    assert str(make(a=1, c=2)) == "mixture of a, c"
+        _ = mixture.checksum

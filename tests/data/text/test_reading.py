@@ -25,17 +25,16 @@ def test_other_fields_may_be_of_any_kind(tmp_path, monkeypatch):
     assert texts(tmp_path / "a.jsonl") == list("012345")
 
 
-@pytest.mark.parametrize("block", [1, 10, 33, 1000])
-def test_lines_of_any_length(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(reading, "BLOCK", block)
+def test_lines_of_any_length(tmp_path, monkeypatch):
     values = ["", "x" * 100, None, "naïve\n— 中文 🙂", "y"]
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + rows(*values).replace(b"\n", b"\r\n\n").rstrip())
-    assert texts(tmp_path / "a.jsonl") == values
+    for block in (1, 10, 33, 1000):
+        monkeypatch.setattr(reading, "BLOCK", block)
+        assert texts(tmp_path / "a.jsonl") == values
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json.zst", "a.parquet"])
-@pytest.mark.parametrize("skip", [0, 1, 4, 5, 9, 10, 11])
-def test_from_any_row_on(tmp_path, monkeypatch, name, skip):
+def test_from_any_row_on(tmp_path, monkeypatch, name):
     monkeypatch.setattr(reading, "BLOCK", 60)
     monkeypatch.setattr(reading, "ROWS", 3)
     values = [f"document {i}" if i % 3 else None for i in range(10)]
@@ -45,24 +44,15 @@ def test_from_any_row_on(tmp_path, monkeypatch, name, skip):
         # In two parts, as programs that compress in parallel write them.
         parts = rows(*values[:4]), rows(*values[4:])
         compress = {".gz": gzip.compress, ".zst": lambda part: pa.compress(part, "zstd", asbytes=True)}
-        content = b"".join(map(compress.get((tmp_path / name).suffix, bytes), parts))
-        (tmp_path / name).write_bytes(content)
-    assert texts(tmp_path / name, skip=skip) == values[skip:]
+        (tmp_path / name).write_bytes(b"".join(map(compress.get((tmp_path / name).suffix, bytes), parts)))
+    for skip in range(12):
+        assert texts(tmp_path / name, skip=skip) == values[skip:]
 
 
 def test_a_text_file_is_one_row(tmp_path):
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress("two\r\nlines — 中".encode()))
     assert texts(tmp_path / "a.txt.gz") == ["two\nlines — 中"]
     assert texts(tmp_path / "a.txt.gz", skip=1) == []
-
-
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_file_that_ends_too_early_is_not_taken_for_whole(tmp_path, suffix):
-    content = rows(*(f"{i}" * 50 for i in range(500)))
-    whole = gzip.compress(content) if suffix == ".gz" else pa.compress(content, "zstd", asbytes=True)
-    (tmp_path / f"a.jsonl{suffix}").write_bytes(whole[:-9])
-    with pytest.raises(OSError, match="[Tt]runcated"):
-        texts(tmp_path / f"a.jsonl{suffix}")
 
 
 def test_nulls_are_not_a_missing_column(tmp_path):
@@ -73,11 +63,11 @@ def test_nulls_are_not_a_missing_column(tmp_path):
         texts(tmp_path / "b.jsonl", column="body")
 
 
-@pytest.mark.parametrize("row", ['{"text": 3}', '{"text": {"a": 1}}', '[{"text": "a"}]', '{"text": "a"', '"a"'])
-def test_what_is_no_row_of_text_is_an_error(tmp_path, row):
-    (tmp_path / "a.json").write_text(row + "\n")
-    with pytest.raises(ValueError, match="JSON parse error"):
-        texts(tmp_path / "a.json")
+def test_what_is_no_row_of_text_is_an_error(tmp_path):
+    for row in ('{"text": 3}', '{"text": {"a": 1}}', '[{"text": "a"}]', '{"text": "a"', '"a"'):
+        (tmp_path / "a.json").write_text(row + "\n")
+        with pytest.raises(ValueError, match="JSON parse error"):
+            texts(tmp_path / "a.json")
 
 
 def test_how_much_text_there_is_about(tmp_path):

@@ -13,17 +13,17 @@ from typing import NamedTuple
 import numpy as np
 
 from hcexp.data.text.source import Document, Position
-from hcexp.data.text.tokens.pieces import pieces
+from hcexp.data.text.tokens.chunks import split_document
 from hcexp.data.text.tokens.tokenizer import TextTokenizer
 
-# A batch of pieces ends at whichever comes first.
-BATCH_PIECES = 1024
+# A batch of chunks ends at whichever comes first.
+BATCH_CHUNKS = 1024
 BATCH_CHARACTERS = 1 << 20
 
-Batch = list[tuple[str, Position | None]]  # pieces of documents; with the last of each, where the next begins
+Batch = list[tuple[str, Position | None]]  # chunks of documents; with the last of each, where the next begins
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """A document, or a part of a very long one, and its ids, uint32, shape (tokens,).
 
     `end` is where the next document begins, None if the document goes on.
@@ -56,7 +56,7 @@ class Encoder:
         if self._processes is not None:
             self._processes.shutdown(cancel_futures=True)
 
-    def encode(self, documents: Iterable[Document], share: float = 1.0) -> Iterator[Piece]:
+    def encode(self, documents: Iterable[Document], share: float = 1.0) -> Iterator[Chunk]:
         """The documents, encoded, in their order.
 
         Args:
@@ -85,20 +85,20 @@ class Encoder:
         return self._processes.submit(_encode, texts) if self._processes else self._tokenizer.encode(texts)
 
     @staticmethod
-    def _finished(batch: Batch, encoded: Future | Iterator[np.ndarray]) -> Iterator[Piece]:
+    def _finished(batch: Batch, encoded: Future | Iterator[np.ndarray]) -> Iterator[Chunk]:
         ids = encoded.result() if isinstance(encoded, Future) else encoded
         for (text, end), of_one in zip(batch, ids, strict=True):
-            yield Piece(text, of_one, end)
+            yield Chunk(text, of_one, end)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[Batch]:
     batch, characters = [], 0
     for document in documents:
-        *most, last = pieces(document.text)
+        *most, last = split_document(document.text)
         for text, end in [*((text, None) for text in most), (last, document.end)]:
             batch.append((text, end))
             characters += len(text)
-            if len(batch) >= BATCH_PIECES or characters >= BATCH_CHARACTERS:
+            if len(batch) >= BATCH_CHUNKS or characters >= BATCH_CHARACTERS:
                 yield batch
                 batch, characters = [], 0
     if batch:

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hcexp.data.text.mixture import Mixture
-from hcexp.data.text.source import TextSource
+from hcexp.data.text.source import Source
 from hcexp.data.text.tokens.journal import JOURNAL
 from hcexp.data.text.tokens.shards import INDEX, SHARD_TOKENS, TokenStore
 from hcexp.data.text.tokens.stream_writer import StreamWriter
@@ -19,13 +19,13 @@ from hcexp.disk.checksum import checksum
 _LAYOUT = 1  # raise it whenever the same source and tokenizer give another stream
 
 
-def fingerprint(source: TextSource | Mixture, tokenizer: TextTokenizer, max_tokens: int | None = None) -> str:
+def fingerprint(source: Source | Mixture, tokenizer: TextTokenizer, max_tokens: int | None = None) -> str:
     """Names the token stream that these give, without making it; its first 32 digits name its folder."""
     return checksum(_LAYOUT, source.checksum, tokenizer.checksum, max_tokens)
 
 
 def prepare(
-    source: TextSource | Mixture,
+    source: Source | Mixture,
     tokenizer: TextTokenizer,
     cache: str | os.PathLike,
     *,
@@ -77,7 +77,7 @@ def prepare(
     return TokenStore(folder, verify)
 
 
-def _make(folder: Path, source: TextSource | Mixture, tokenizer: TextTokenizer, max_tokens: int | None,
+def _make(folder: Path, source: Source | Mixture, tokenizer: TextTokenizer, max_tokens: int | None,
           shard_tokens: int, workers: int, save_every: float, progress: bool) -> None:  # fmt: skip
     unfinished = folder.with_suffix(".unfinished")
     shutil.rmtree(folder, ignore_errors=True)  # of a hand that deleted the index

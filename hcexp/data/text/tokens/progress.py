@@ -20,10 +20,9 @@ class PrepareProgress:
         bytes_before, share_before: what an earlier process has done of it, which does not count for the speed.
     """
 
-    def __init__(self, title: str, enabled: bool = True, bytes_before: int = 0,
-                 share_before: float | None = None):  # fmt: skip
+    def __init__(self, title: str, enabled: bool = True, bytes_before: int = 0, share_before: float = 0.0):
         self._title, self._enabled = title, enabled
-        self._bytes_before, self._share_before = bytes_before, share_before or 0.0
+        self._bytes_before, self._share_before = bytes_before, share_before
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._line = Progress(
             TextColumn("{task.description}", markup=False),
@@ -47,18 +46,16 @@ class PrepareProgress:
             self._print(f"goes on after {self._bytes_before / 1e6:,.1f} MB")
         return self
 
-    def update(self, documents: int, tokens: int, text_bytes: int, share: float | None = None) -> None:
-        """Show the counts so far; `share` is how much of the whole they are, from 0 to 1, None if unknown."""
+    def update(self, documents: int, tokens: int, text_bytes: int, share: float) -> None:
+        """Show the counts so far; `share` is how much of the whole they are, from 0 to 1."""
         now = time.monotonic()
         seconds = max(now - self._start, 1e-9)
         speed = (text_bytes - self._bytes_before) / 1e6 / seconds
         self._counts = f"{documents:,} documents, {tokens:,} tokens, {speed:.1f} MB/s"
-        known = {} if share is None else {"completed": share, "total": 1.0}
-        self._line.update(self._task, description=f"{self._title}: {self._counts}", **known)
+        self._line.update(self._task, description=f"{self._title}: {self._counts}", completed=share, total=1.0)
         if self._enabled and not self._console.is_terminal and now - self._told >= PLAIN_SECONDS:
             self._told = now
-            left = "" if share is None else self._left(share, seconds)
-            self._print(f"{self._counts}{left}")
+            self._print(f"{self._counts}{self._left(share, seconds)}")
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._line.stop()

@@ -134,11 +134,12 @@ class TokenStore:
         bytes: UTF-8 bytes of their text.
         vocabulary_size: of the tokenizer; every id is below it.
         eos_id: the token before the first document and after each.
-        sources: what the stream has of each source, by name; see `hcexp.data.text.stream.Taken`.
+        sources: what the stream has of each source, by name; see `hcexp.data.text.tokens.interleave.Progress`.
 
     Args:
         folder: what `prepare` wrote.
-        verify: compare every shard with its checksum, once a process: a damaged one must not train a model.
+        verify: compare every shard with its checksum, unless that was done since it last changed: a damaged one must
+            not train a model.
 
     Raises:
         FileNotFoundError: the folder has no index.
@@ -213,7 +214,7 @@ class TokenStore:
                 problem = "is missing"
             elif path.stat().st_size != size:
                 problem = f"has {path.stat().st_size} bytes and not {size}"
-            elif verify and file_checksum(path) != shard["sha256"]:
+            elif verify and file_checksum(path, self.folder.parent) != shard["sha256"]:
                 problem = "does not have the checksum that it was written with"
             else:
                 return

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from hcexp.data.text.mixture import Mixture
-from hcexp.data.text.source import TextSource
-from hcexp.data.text.stream import Taken, can_go_on, in_turn
+from hcexp.data.text.source import Source
 from hcexp.data.text.tokens import journal
-from hcexp.data.text.tokens.encode import Encoder, Piece
+from hcexp.data.text.tokens.encode import Chunk, Encoder
+from hcexp.data.text.tokens.interleave import Progress, interleave
 from hcexp.data.text.tokens.progress import PrepareProgress
 from hcexp.data.text.tokens.shards import ShardWriter
 from hcexp.data.text.tokens.tokenizer import TextTokenizer
@@ -37,29 +37,22 @@ class StreamWriter:
     def __init__(
         self,
         folder: Path,
-        source: TextSource | Mixture,
+        source: Source | Mixture,
         tokenizer: TextTokenizer,
         max_tokens: int | None,
         shard_tokens: int,
     ):
         self._source, self._tokenizer, self._max_tokens = source, tokenizer, max_tokens
         self._eos = np.array([tokenizer.eos_id], dtype=np.uint32)
-        weights = source.weights if isinstance(source, Mixture) else {str(source): 1.0}
-        sources = source.sources if isinstance(source, Mixture) else {str(source): source}
-        self._resumable = all(map(can_go_on, sources.values()))
-        saved = journal.load(folder, tokenizer.vocabulary_size, shard_tokens, list(sources))
+        self._sources = {name: one for name, (_, one) in source.weighted.items()}
+        saved = journal.load(folder, tokenizer.vocabulary_size, shard_tokens, list(self._sources))
         if saved is not None:
-            self._writer, self._taken = saved
+            self._writer, self._progress = saved
         else:
             shutil.rmtree(folder, ignore_errors=True)
             self._writer = ShardWriter(folder, tokenizer.vocabulary_size, shard_tokens)
             self._writer.append(self._eos)
-            self._taken = {name: Taken(weight) for name, weight in weights.items()}
-        if self._resumable:
-            sources = {name: one.pinned(self._taken[name].revision) for name, one in sources.items()}
-            for name, one in sources.items():
-                self._taken[name].revision = one.revision
-        self._sources = sources
+            self._progress = {name: Progress(weight) for name, (weight, _) in source.weighted.items()}
 
     def write(self, workers: int, save_every: float, progress: bool) -> None:
         """Write all that is missing, and the index; the arguments are those of `prepare`.
@@ -75,23 +68,23 @@ class StreamWriter:
             Encoder(self._tokenizer, workers) as encoder,
             PrepareProgress(f"tokens of {self._source}", progress, before["text_bytes"], before["share"]) as line,
         ):
-            for of_one, piece in in_turn(self._sources, self._taken, encoder):
-                if not self._append(of_one, piece):
+            for of_one, chunk in interleave(self._sources, self._progress, encoder):
+                if not self._append(of_one, chunk):
                     break
                 now = time.monotonic()
                 if now - shown >= SHOW_SECONDS:
                     line.update(**self._counts())
                     shown = now
                 # Only the end of a document is a point from which one can go on.
-                if self._resumable and piece.end is not None and now - saved >= save_every:
-                    journal.save(self._writer, self._taken)
+                if chunk.end is not None and now - saved >= save_every:
+                    journal.save(self._writer, self._progress)
                     saved = now
             line.update(**self._counts())
         self._close()
 
-    def _append(self, of_one: Taken, piece: Piece) -> bool:
-        """Write a piece of a document of one source; False if it, or its EOS, was the last that has room."""
-        text, ids, end = piece
+    def _append(self, of_one: Progress, chunk: Chunk) -> bool:
+        """Write a chunk of a document of one source; False if it, or its EOS, was the last that has room."""
+        text, ids, end = chunk
         left = self._room()
         fits = len(ids) < left
         if not fits:
@@ -112,19 +105,19 @@ class StreamWriter:
         return float("inf") if self._max_tokens is None else self._max_tokens - self._writer.tokens
 
     def _counts(self) -> dict[str, Any]:
-        documents, text_bytes = (sum(getattr(t, what) for t in self._taken.values()) for what in ("documents", "bytes"))
+        sources = self._progress.values()
         return {
-            "documents": documents,
+            "documents": sum(of_one.documents for of_one in sources),
             "tokens": self._writer.tokens,
-            "text_bytes": text_bytes,
-            "share": self._share() if self._resumable else None,
+            "text_bytes": sum(of_one.bytes for of_one in sources),
+            "share": self._share(),
         }
 
     def _share(self) -> float:
         """About how much of the stream is written, from 0 to 1."""
-        weights = sum(of_one.weight for of_one in self._taken.values())
+        weights = sum(of_one.weight for of_one in self._progress.values())
         done = 0.0
-        for name, of_one in self._taken.items():
+        for name, of_one in self._progress.items():
             share = 1.0 if of_one.ran_out else self._sources[name].share(of_one.position, of_one.bytes)
             done += share * of_one.weight / weights
         return done if self._max_tokens is None else max(done, self._writer.tokens / self._max_tokens)
@@ -133,11 +126,10 @@ class StreamWriter:
         counts = self._counts()
         if not counts["text_bytes"]:
             raise ValueError(f"{self._source}: no text, {counts['documents']} documents")
-        taken = {name: vars(of_one) for name, of_one in self._taken.items()}
         self._writer.close(
             documents=counts["documents"],
             bytes=counts["text_bytes"],
             eos_id=self._tokenizer.eos_id,
             source=str(self._source),
-            sources=taken,
+            sources={name: vars(of_one) for name, of_one in self._progress.items()},
         )

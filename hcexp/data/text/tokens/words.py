@@ -1,6 +1,7 @@
 """Byte-level BPE by a table of words: each is encoded once, by the tokenizer itself, and then looked up.
 
-`tokenizers` cuts text into words at some 3 MB/s, which `re` does at 30, and merges the same words again and again.
+`tokenizers` cuts text into words at some 3 MB/s, which `re` does at 30, and merges the same words again and again. On
+12 MB of PubMed, in turn on one core, the library took 2.1 times as much processor time (2.3 in the median megabyte).
 """
 
 import json

@@ -1,4 +1,5 @@
 import errno
+import json
 import multiprocessing
 import os
 import time
@@ -6,22 +7,22 @@ import time
 import numpy as np
 import pytest
 
-from hcexp.data import Mixture, TextSource, TextTokenizer, fingerprint, prepare
+from hcexp.data import LocalSource, Mixture, TextTokenizer, fingerprint, prepare
 from hcexp.data.text.tokens import encode
+from hcexp.data.text.tokens.chunks import split_document
 from hcexp.data.text.tokens.journal import JOURNAL
-from hcexp.data.text.tokens.pieces import pieces
 from hcexp.data.text.tokens.shards import INDEX, ShardWriter
 
 DOCUMENTS = ["one document", "naïve — 中文 🙂", "<|endoftext|> is text", "the last\n\none"]
 
 
 @pytest.fixture
-def source(tmp_path) -> TextSource:
+def source(tmp_path) -> LocalSource:
     folder = tmp_path / "files"
     folder.mkdir()
     for i, document in enumerate(DOCUMENTS):
         (folder / f"{i}.txt").write_text(document)
-    return TextSource(folder)
+    return LocalSource(folder)
 
 
 @pytest.fixture
@@ -33,92 +34,78 @@ def stream(tokenizer) -> list[int]:
     return ids
 
 
-def test_the_stream_has_an_eos_first_and_after_each_document(source, tokenizer, tmp_path, stream):
-    store = prepare(source, tokenizer, tmp_path / "cache", shard_tokens=5, progress=False)
+@pytest.fixture
+def make(source, tokenizer, tmp_path):
+    """Prepares the source, or another, in `cache`, and says nothing."""
+
+    def make(of=source, tokenizer=tokenizer, cache="cache", **knobs):
+        return prepare(of, tokenizer, tmp_path / cache, **{"progress": False, **knobs})
+
+    return make
+
+
+def test_the_stream_has_an_eos_first_and_after_each_document(make, tokenizer, stream, monkeypatch, capfd):
+    store = make(shard_tokens=5, progress=True)
     assert store[:].tolist() == stream
     assert (store.documents, store.eos_id, store.vocabulary_size) == (4, tokenizer.eos_id, 4096)
     assert store.bytes == sum(len(document.encode()) for document in DOCUMENTS)
-    assert stream.count(tokenizer.eos_id) == 5  # none from the text that spells it
-
-
-def test_the_text_comes_back(source, tokenizer, tmp_path):
-    store = prepare(source, tokenizer, tmp_path / "cache", progress=False)
     borders = np.flatnonzero(store[:] == tokenizer.eos_id)
+    assert len(borders) == 5  # none from the text that spells it
     texts = [tokenizer.decode(store.read(a + 1, b)) for a, b in zip(borders, borders[1:], strict=False)]
     assert texts == DOCUMENTS
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1 and "4 documents" in err and "MB/s" in err and "\x1b" not in err
+    monkeypatch.setattr(TextTokenizer, "encode", None)  # a second call does not tokenise
+    assert make(shard_tokens=5, progress=True).checksum == store.checksum
+    assert capfd.readouterr() == ("", "")
 
 
-def test_max_tokens_ends_the_stream_there_and_counts_the_bytes_kept(source, tokenizer, tmp_path, stream):
-    for n in range(2, len(stream) + 3):
-        store = prepare(source, tokenizer, tmp_path / "cache", max_tokens=n, progress=False)
+def test_max_tokens_ends_the_stream_there_and_counts_the_bytes_kept(make, tokenizer, stream):
+    total = sum(len(document.encode()) for document in DOCUMENTS)
+    for n in (2, 3, 5, 9, 17, len(stream) - 2, len(stream) - 1, len(stream), len(stream) + 2):
+        store = make(max_tokens=n)
         assert store[:].tolist() == stream[:n]
         text = [i for i in stream[:n] if i != tokenizer.eos_id]
         kept = sum(len(tokenizer.decode([i]).encode()) for i in text if "\ufffd" not in tokenizer.decode([i]))
-        assert kept <= store.bytes <= sum(len(document.encode()) for document in DOCUMENTS)
+        assert kept <= store.bytes <= total
         assert store.documents == sum(a == tokenizer.eos_id for a in stream[: n - 1][: len(stream) - 1])
-    assert store.bytes == sum(len(document.encode()) for document in DOCUMENTS)
+    assert store.bytes == total
+    with pytest.raises(ValueError, match="max_tokens=0: allowed is at least 1"):
+        make(max_tokens=0)
 
 
-def test_a_long_document_is_encoded_in_pieces_and_stays_one(tmp_path, tokenizer, monkeypatch):
+def test_a_long_document_is_encoded_in_chunks_and_stays_one(make, tmp_path, tokenizer, monkeypatch):
     text = "many words in one long document\n" * 40
     (tmp_path / "long.txt").write_text(text)
-    monkeypatch.setattr(pieces, "__defaults__", (100,))
-    store = prepare(TextSource(tmp_path / "long.txt"), tokenizer, tmp_path / "cache", progress=False)
+    monkeypatch.setattr(split_document, "__defaults__", (100,))
+    store = make(LocalSource(tmp_path / "long.txt"))
     assert store.documents == 1
     assert store[:].tolist() == [0, *next(tokenizer.encode([text])).tolist(), 0]
 
 
-def test_a_vocabulary_above_65536_is_kept_in_uint32(word_tokenizer, tmp_path):
+def test_another_tokenizer_gives_another_stream_of_wider_ids(make, source, tokenizer, word_tokenizer, tmp_path):
     path = word_tokenizer({"<unk>": 0, "<eos>": 1, "far": 70_000})
     (tmp_path / "a.txt").write_text("far")
-    store = prepare(TextSource(tmp_path / "a.txt"), TextTokenizer(path, "<eos>"), tmp_path / "c", progress=False)
-    assert store[:].tolist() == [1, 70_000, 1]
+    far, words = LocalSource(tmp_path / "a.txt"), TextTokenizer(path, "<eos>")
+    assert make(far, words)[:].tolist() == [1, 70_000, 1]
+    others = [(source, tokenizer, 7), (far, tokenizer), (source, words), (source, TextTokenizer(path, "<unk>"))]
+    assert len({fingerprint(*other) for other in [(source, tokenizer), *others]}) == 5
 
 
-def test_a_second_call_does_not_tokenise(source, tokenizer, tmp_path, monkeypatch):
-    first = prepare(source, tokenizer, tmp_path / "cache", progress=False)
-
-    def refuse(self, texts):
-        raise AssertionError("tokenised again")
-
-    monkeypatch.setattr(TextTokenizer, "encode", refuse)
-    assert prepare(source, tokenizer, tmp_path / "cache", progress=False).checksum == first.checksum
-    with pytest.raises(AssertionError):
-        prepare(source, tokenizer, tmp_path / "cache", max_tokens=5, progress=False)
-
-
-def test_the_fingerprint_changes_with_all_that_changes_the_stream(source, tokenizer, word_tokenizer, tmp_path):
-    (tmp_path / "other.txt").write_text("other")
-    words = word_tokenizer({"<unk>": 0, "<eos>": 1})
-    prints = {
-        fingerprint(source, tokenizer),
-        fingerprint(source, tokenizer, 7),
-        fingerprint(TextSource(tmp_path / "other.txt"), tokenizer),
-        fingerprint(source, TextTokenizer(words, "<eos>")),
-        fingerprint(source, TextTokenizer(words, "<unk>")),
-    }
-    assert len(prints) == 5
-    assert fingerprint(source, tokenizer) in prints
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_processes_does_not_matter(source, tokenizer, tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(encode, "BATCH_PIECES", 1)
+def test_the_number_of_processes_does_not_matter(make, source, monkeypatch):
+    monkeypatch.setattr(encode, "BATCH_CHUNKS", 1)
     mixture = Mixture({"a": {"files": source.files[:2], "weight": 1}, "b": {"files": source.files[2:], "weight": 2}})
-    for one, max_tokens in ((source, None), (mixture, 20)):
-        stores = [
-            prepare(one, tokenizer, tmp_path / str(n), max_tokens=max_tokens, workers=n, progress=False)
-            for n in (0, workers)
-        ]
-        indices = [(store.folder / INDEX).read_text() for store in stores]
-        assert stores[0][:].tolist() == stores[1][:].tolist() and indices[0] == indices[1]
+    here, there = (make(mixture, cache=str(n), max_tokens=20, workers=n) for n in (0, 2))
+    assert here[:].tolist() == there[:].tolist()
+    assert (here.folder / INDEX).read_text() == (there.folder / INDEX).read_text()
 
 
 @pytest.fixture
 def stop_after(monkeypatch):
     """Makes reading stop after so many documents; what was read until then is written, and noted in the journal."""
-    monkeypatch.setattr(encode, "BATCH_PIECES", 1)
-    read = TextSource.read
+    monkeypatch.setattr(encode, "BATCH_CHUNKS", 1)
+    read = LocalSource.read
     left = None
 
     def stopped(self, start=(0, 0)):
@@ -129,7 +116,7 @@ def stop_after(monkeypatch):
             left = left and left - 1
             yield document
 
-    monkeypatch.setattr(TextSource, "read", stopped)
+    monkeypatch.setattr(LocalSource, "read", stopped)
 
     def stop_after(documents: int | None) -> None:
         nonlocal left
@@ -138,25 +125,19 @@ def stop_after(monkeypatch):
     return stop_after
 
 
-@pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("step", [1, 2, 5])
-def test_stopped_again_and_again(source, tokenizer, tmp_path, stop_after, step, several):
+@pytest.mark.parametrize(("several", "step"), [(False, 1), (False, 2), (True, 2), (True, 5)])
+def test_stopped_again_and_again(make, source, tmp_path, stop_after, step, several):
     if several:
-        lines = {
-            name: [f'{{"text": "{name} {i}{" x" * length}"}}' for i in range(7)]
-            for name, length in {"a": 9, "b": 0, "c": 4}.items()
-        }
-        for name in lines:
-            (tmp_path / f"{name}.jsonl").write_text("\n".join(lines[name]))
+        for name, length in {"a": 9, "b": 0, "c": 4}.items():
+            lines = [f'{{"text": "{name} {i}{" x" * length}"}}' for i in range(7)]
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
         source = Mixture({name: {"files": tmp_path / f"{name}.jsonl", "weight": i} for i, name in enumerate("cab", 1)})
-    whole = prepare(source, tokenizer, tmp_path / "whole", max_tokens=200, shard_tokens=7, progress=False)
+    whole = make(source, cache="whole", max_tokens=200, shard_tokens=7)
     stops = 0
     for _ in range(30):
         stop_after(step)
         try:
-            store = prepare(
-                source, tokenizer, tmp_path / "cache", max_tokens=200, shard_tokens=7, save_every=0, progress=False
-            )
+            store = make(source, max_tokens=200, shard_tokens=7, save_every=0)
             break
         except KeyboardInterrupt:
             stops += 1
@@ -171,65 +152,54 @@ def test_stopped_again_and_again(source, tokenizer, tmp_path, stop_after, step, 
     assert sorted(path.name for path in store.folder.iterdir()) == sorted(path.name for path in whole.folder.iterdir())
 
 
-def test_it_says_that_it_goes_on(source, tokenizer, tmp_path, stop_after, capfd, stream):
-    stop_after(2)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(source, tokenizer, tmp_path / "cache", save_every=0)
-    assert (next((tmp_path / "cache").glob("*.unfinished")) / JOURNAL).is_file()
-    capfd.readouterr()
-    stop_after(None)
-    assert prepare(source, tokenizer, tmp_path / "cache")[:].tolist() == stream
-    lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 2 and lines[0].endswith(": goes on after 0.0 MB") and "4 documents" in lines[1]
-
-
-@pytest.mark.parametrize("damage", ["shorter shard", "no journal", "half a journal", "other shards"])
-def test_what_cannot_be_gone_on_with_is_begun_anew(source, tokenizer, tmp_path, stop_after, stream, damage):
+@pytest.mark.parametrize(
+    "damage", [None, "shorter shard", "no journal", "half a journal", "older journal", "other shards"]
+)
+def test_what_cannot_be_gone_on_with_is_begun_anew(make, tmp_path, stop_after, stream, damage, capfd):
     stop_after(3)
     with pytest.raises(KeyboardInterrupt):
-        prepare(source, tokenizer, tmp_path / "cache", save_every=0, shard_tokens=5, progress=False)
+        make(save_every=0, shard_tokens=5)
     (folder,) = (tmp_path / "cache").glob("*.unfinished")
+    journal = folder / JOURNAL
     if damage == "shorter shard":
         (folder / "tokens-00000.bin").write_bytes(b"1")
     elif damage == "no journal":
-        (folder / JOURNAL).unlink()
+        journal.unlink()
     elif damage == "half a journal":
-        (folder / JOURNAL).write_text((folder / JOURNAL).read_text()[:50])
+        journal.write_text(journal.read_text()[:50])
+    elif damage == "older journal":
+        content = json.loads(journal.read_text())
+        journal.write_text(json.dumps({**content, "taken": content.pop("progress")}))
     stop_after(None)
-    shard_tokens = 6 if damage == "other shards" else 5
-    store = prepare(source, tokenizer, tmp_path / "cache", shard_tokens=shard_tokens, progress=False)
+    store = make(shard_tokens=6 if damage == "other shards" else 5, progress=True)
     assert store[:].tolist() == stream
+    first, *_, last = [None, *capfd.readouterr().err.splitlines()][-2:]
+    assert "4 documents" in last and (damage is not None or first.endswith(": goes on after 0.0 MB"))
 
 
-def test_killed_when_only_the_name_was_missing(source, tokenizer, tmp_path, stream, monkeypatch):
-    store = prepare(source, tokenizer, tmp_path / "cache", progress=False)
-    for has_journal in (True, False):
-        unfinished = store.folder.with_suffix(".unfinished")
-        store.folder.rename(unfinished)
-        if has_journal:
-            (unfinished / JOURNAL).write_text("{}")
-        monkeypatch.setattr(TextTokenizer, "encode", None)  # it is not asked
-        assert prepare(source, tokenizer, tmp_path / "cache", progress=False)[:].tolist() == stream
-        assert sorted(path.name for path in store.folder.iterdir()) == [INDEX, "tokens-00000.bin"]
-
-
-def test_stopped_when_only_the_name_was_missing(source, tokenizer, tmp_path, stream, monkeypatch):
-    replace = os.replace
-
+def test_killed_or_stopped_when_only_the_name_was_missing(make, stream, monkeypatch):
     def stopped(old, new):
         if os.path.isdir(old):
             raise KeyboardInterrupt
         replace(old, new)
 
+    replace = os.replace
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", stopped)
-        prepare(source, tokenizer, tmp_path / "cache", progress=False)
-    monkeypatch.setattr(TextTokenizer, "encode", None)
-    assert prepare(source, tokenizer, tmp_path / "cache", progress=False)[:].tolist() == stream
+        make()
+    monkeypatch.setattr(TextTokenizer, "encode", None)  # it is not asked
+    store = make()
+    for has_journal in (True, False):
+        unfinished = store.folder.with_suffix(".unfinished")
+        store.folder.rename(unfinished)
+        if has_journal:
+            (unfinished / JOURNAL).write_text("{}")
+        assert make()[:].tolist() == stream
+        assert sorted(path.name for path in store.folder.iterdir()) == [INDEX, "tokens-00000.bin"]
 
 
-def test_a_full_disk_is_one_line_and_then_it_goes_on(source, tokenizer, tmp_path, monkeypatch, stream):
-    monkeypatch.setattr(encode, "BATCH_PIECES", 1)
+def test_a_full_disk_is_one_line_and_then_it_goes_on(make, tmp_path, monkeypatch, stream):
+    monkeypatch.setattr(encode, "BATCH_CHUNKS", 1)
     append = ShardWriter.append
 
     def full(self, ids):
@@ -240,68 +210,27 @@ def test_a_full_disk_is_one_line_and_then_it_goes_on(source, tokenizer, tmp_path
     monkeypatch.setattr(ShardWriter, "append", full)
     cache = tmp_path / "cache"
     with pytest.raises(OSError, match=f"^there is no room left for tokens in {cache}: make room, and .* goes on$"):
-        prepare(source, tokenizer, cache, save_every=0, progress=False)
+        make(save_every=0)
     assert list(cache.glob(f"*.unfinished/{JOURNAL}"))
     monkeypatch.undo()
-    assert prepare(source, tokenizer, cache, progress=False)[:].tolist() == stream
-
-
-class Plain:
-    """A source that cannot be read from its middle."""
-
-    checksum = "plain"
-
-    def __str__(self):
-        return "plain"
-
-    def documents(self):
-        yield DOCUMENTS[:3]
-        yield DOCUMENTS[3:]
-
-
-def test_a_source_that_has_no_positions(tokenizer, tmp_path, stream):
-    store = prepare(Plain(), tokenizer, tmp_path / "cache", save_every=0, progress=False)
-    assert store[:].tolist() == stream and store.documents == 4
-
-
-def test_what_a_killed_process_left_is_replaced(source, tokenizer, tmp_path, stream):
-    cache = tmp_path / "cache"
-    folder = prepare(source, tokenizer, cache, progress=False).folder
-    (folder / INDEX).unlink()
+    folder = make().folder
+    (folder / INDEX).unlink()  # what somebody deleted, or a killed process left, is made anew
     folder.with_suffix(".unfinished").mkdir()
     (folder.with_suffix(".unfinished") / "tokens-00000.bin").write_bytes(b"half")
-    assert prepare(source, tokenizer, cache, progress=False)[:].tolist() == stream
+    assert make()[:].tolist() == stream
     assert sorted(path.suffix for path in cache.iterdir()) == ["", ".lock"]
 
 
-def test_a_failure_leaves_no_store(source, tokenizer, tmp_path):
+def test_a_failure_leaves_no_store(make, tmp_path):
     (tmp_path / "files" / "9.txt").write_bytes(b"\xff")
-    broken = TextSource(tmp_path / "files")
-    for _ in range(2):
-        with pytest.raises(ValueError, match=r"9\.txt is not UTF-8"):
-            prepare(broken, tokenizer, tmp_path / "cache", progress=False)
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
-
-
-@pytest.mark.parametrize("content", ["", None])
-def test_an_empty_corpus(tmp_path, tokenizer, content):
-    (tmp_path / "a.jsonl").write_text("" if content is None else '{"text": ""}\n')
-    with pytest.raises(ValueError, match=r"a\.jsonl: no text, 0 documents"):
-        prepare(TextSource(tmp_path / "a.jsonl"), tokenizer, tmp_path / "cache", progress=False)
-
-
-def test_max_tokens_of_none(source, tokenizer, tmp_path):
-    with pytest.raises(ValueError, match="max_tokens=0: allowed is at least 1"):
-        prepare(source, tokenizer, tmp_path, max_tokens=0)
-
-
-def test_the_progress_is_one_plain_line_without_a_terminal(source, tokenizer, tmp_path, capfd):
-    prepare(source, tokenizer, tmp_path / "cache")
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1 and "4 documents" in err and "MB/s" in err and "\x1b" not in err
-    prepare(source, tokenizer, tmp_path / "cache")
-    assert capfd.readouterr() == ("", "")
+    (tmp_path / "a.jsonl").write_text("")
+    (tmp_path / "b.jsonl").write_text('{"text": ""}\n')
+    broken = {"files": r"9\.txt is not UTF-8", "a.jsonl": r"a\.jsonl: no text, 0 documents",
+              "b.jsonl": r"b\.jsonl: no text, 0 documents"}  # fmt: skip
+    for name, message in [*broken.items(), *broken.items()]:
+        with pytest.raises(ValueError, match=message):
+            make(LocalSource(tmp_path / name))
+    assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".lock"}
 
 
 def prepare_slowly(source, tokenizer, folder, barrier, results):

@@ -43,16 +43,9 @@ def test_what_an_earlier_process_did_counts_for_neither_speed_nor_time(clock, ca
     assert lines[1].endswith("2.0 MB/s, 60%, 0:06:40 left")
 
 
-def test_without_a_known_end_there_is_no_time_left(clock, capfd):
-    with PrepareProgress("x") as line:
-        clock.now += 100
-        line.update(9, 9, 100_000_000)
-    assert capfd.readouterr().err.splitlines() == ["x: 9 documents, 9 tokens, 1.0 MB/s"] * 2
-
-
 def test_a_failure_says_no_more(clock, capfd):
     with pytest.raises(InterruptedError), PrepareProgress("x") as line:
-        line.update(9, 9, 9)
+        line.update(9, 9, 9, share=0.5)
         raise InterruptedError
     assert capfd.readouterr() == ("", "")
 

@@ -33,16 +33,12 @@ def test_the_shipped_tokenizer_gives_back_any_text(tokenizer):
         assert tokenizer.decode(ids) == text
 
 
-def test_the_shipped_tokenizer_has_4096_entries(tokenizer):
+def test_text_that_spells_the_special_token_is_text(tokenizer):
     assert tokenizer.vocabulary_size == 4096
     assert tokenizer.decode([tokenizer.eos_id]) == tokenizer.eos == "<|endoftext|>"
-
-
-def test_text_that_spells_the_special_token_is_text(tokenizer):
     text = "before<|endoftext|>after <|endoftext|>"
     ids = one(tokenizer, text)
-    assert tokenizer.eos_id not in ids
-    assert tokenizer.decode(ids) == text
+    assert tokenizer.eos_id not in ids and tokenizer.decode(ids) == text
 
 
 def test_truncation_and_padding_of_the_file_are_off(tmp_path):
@@ -73,19 +69,16 @@ def test_the_prefix_is_what_the_first_tokens_stand_for(tokenizer, text):
         assert len(tokenizer.prefix(text, n)) <= len(whole_characters) + 1
 
 
-@pytest.mark.parametrize("name", ["{}/none.json", "{}/none", "{}", "./none", "a/b/c"])
-def test_a_missing_file(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match="^tokenizer='"):
-        TextTokenizer(name.format(tmp_path))
-
-
-@pytest.mark.parametrize("content", ["", "{}", json.dumps({"model": {"type": "none"}})])
-def test_a_file_that_is_no_tokenizer(tmp_path, content):
+def test_a_file_that_is_missing_or_no_tokenizer(tmp_path):
+    for name in ("{}/none.json", "{}/none", "{}", "./none", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match="^tokenizer='"):
+            TextTokenizer(name.format(tmp_path))
     path = tmp_path / "tokenizer.json"
-    path.write_text(content)
-    with pytest.raises(ValueError, match="is not a tokenizer: ") as error:
-        TextTokenizer(path)
-    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    for content in ("", "{}", json.dumps({"model": {"type": "none"}})):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="is not a tokenizer: ") as error:
+            TextTokenizer(path)
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_hub_name_goes_to_the_hub(monkeypatch):

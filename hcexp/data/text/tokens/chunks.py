@@ -7,7 +7,7 @@ in one document would take the machine's memory and leave all but one core idle.
 import re
 from collections.abc import Iterator
 
-PIECE = 1 << 20  # characters; shorter documents are never cut
+CHUNK = 1 << 20  # characters; shorter documents are never cut
 
 # Pre-tokenisers join a space to the word after it and a line break to the text before it. So the places are:
 # between a letter and a single space that a letter follows; after a single line break between two characters
@@ -15,7 +15,7 @@ PIECE = 1 << 20  # characters; shorter documents are never cut
 _PLACE = re.compile(r"(?<=[^\W\d_])(?= [^\W\d_])|(?<=\S\n)(?=\S)")
 
 
-def pieces(document: str, length: int = PIECE) -> Iterator[str]:
+def split_document(document: str, length: int = CHUNK) -> Iterator[str]:
     """Parts of `length` characters or more (the last may be shorter) that join to the document."""
     start = 0
     while len(document) - start > length:

@@ -1,0 +1,86 @@
+import pickle
+
+import pytest
+import torch
+
+from hcexp.data import LocalSource, TextData, TextTokenizer, corpus
+
+
+@pytest.fixture
+def make(mixed_folder, tmp_path):
+    def make(**knobs):
+        return TextData(**{"files": mixed_folder, "cache": tmp_path / "cache", "sequence_length": 4,
+                           "batch_size": 6, **knobs})  # fmt: skip
+
+    return make
+
+
+def test_batches_are_of_the_text_and_the_seed(make):
+    data = make()
+    inputs, targets = data.batches()[3]
+    assert inputs.shape == targets.shape == (6, 4) and torch.equal(inputs[:, 1:], targets[:, :-1])
+    assert torch.equal(make().batches()[3][0], inputs)
+    assert not torch.equal(make(seed=1).batches()[3][0], inputs)
+    assert len(data.samples) == (data.store.tokens - 1) // 4 and data.tokens_per_step == 24
+    assert len(pickle.dumps(data.batches())) < 5000  # which the processes of a loader get
+    few = make(max_tokens=9)
+    assert (few.store.tokens, len(few.samples)) == (9, 2)
+
+
+def test_the_shipped_corpus_is_the_default(tmp_path):
+    data = TextData(cache=tmp_path)
+    assert data.source.checksum == LocalSource(corpus.TRAIN).checksum
+    assert data.tokenizer.checksum == TextTokenizer().checksum
+
+
+def test_the_fingerprint_needs_no_tokens_and_knows_what_changes_them(make, monkeypatch):
+    monkeypatch.setattr(TextTokenizer, "encode", None)
+    same = [make(), make(batch_size=2, sequence_length=9, workers=1, seed=4, verify=False)]
+    assert len({data.fingerprint for data in same}) == 1
+    others = [make(max_tokens=5), make(column="body"), make(files=make().source.files[:1])]
+    assert len({data.fingerprint for data in [same[0], *others]}) == 4
+
+
+def test_no_file_is_touched_before_it_is_used(make, tmp_path):
+    for knobs in ({"files": tmp_path / "gone"}, {"files": None, "mixture": {"a": {"files": "gone", "weight": 1}}},
+                  {"tokenizer": tmp_path / "gone"}):  # fmt: skip
+        data = make(**knobs)
+        with pytest.raises(FileNotFoundError, match=r"^(data\.files=|data\.mixture\.a: files=|tokenizer=).*gone"):
+            _ = data.fingerprint
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_corpus_shorter_than_a_sequence_says_how_short(make):
+    n = make().store.tokens
+    with pytest.raises(ValueError, match=f"has {n} tokens, .* data.sequence_length={n} needs {n + 1}"):
+        make(sequence_length=n).setup()
+    make(sequence_length=n - 1).setup()
+
+
+def test_a_damaged_shard_does_not_train(make):
+    data = make()
+    data.prepare_data()
+    (data.store.folder / "tokens-00000.bin").write_bytes(b"\1" * 2 * data.store.tokens)
+    with pytest.raises(ValueError, match="run `hcexp prepare` again"):
+        make().setup()
+    make(verify=False).setup()
+
+
+def test_bad_values_are_refused_before_anything_is_done(make, tmp_path):
+    for knob in ({"sequence_length": 0}, {"batch_size": 0}, {"max_tokens": 1}, {"seed": -1}, {"workers": -1}):
+        ((name, value),) = knob.items()
+        with pytest.raises(ValueError, match=rf"^data\.{name}={value}: allowed is at least \d$"):
+            make(**knob)
+    for knobs, message in [
+        ({"hub": "b"}, "give one of files, hub and mixture, not files=.* and hub='b'"),
+        ({"file_seed": 0}, "file_seed=0 does not go with files="),
+        ({"colum": "x"}, "colum='x' does not go with files="),
+        ({"files": None, "hub": "a", "revision": "main"}, "revision=main of hub=a: allowed is a commit"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make(**knobs)
+    with pytest.raises(ValueError, match="vocabulary_size=100: .* allowed is at least 4096"):
+        make(vocabulary_size=100).prepare_data()
+    with pytest.raises(ValueError, match="eos='<none>' is not in the tokenizer"):
+        make(eos="<none>").prepare_data()
+    assert not (tmp_path / "cache").exists()
