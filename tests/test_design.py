@@ -16,7 +16,7 @@ ROOMS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 # Lowest first; a file imports from its own room and from floors below its own.
 FLOORS = (
     ("disk",),
-    ("residual", "paper", "configuration", "objective", "tracking"),
+    ("residual", "paper", "tables", "configuration", "objective", "tracking"),
     ("data", "model"),
     ("cost", "evaluation", "huggingface", "optim", "callbacks"),
     ("run",),

@@ -14,7 +14,7 @@ import torch
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.huggingface import export
-from hcexp.run.checkpoint import load_trained, tokenizer_of
+from hcexp.run.checkpoint import read_checkpoint
 from hcexp.run.run import Run
 from tests.conftest import MINUTE
 from tests.mlflow_curves import history
@@ -143,10 +143,10 @@ def two(bench, alone):
 
 
 def olmo(bench, alone):
-    trained = load_trained(alone["pre_norm"].directory)
+    trained = read_checkpoint(alone["pre_norm"].directory)
     model, residual = dict(trained.config.model), dict(trained.config.residual)
     folder = bench.folder / "olmo"
-    export(model, residual, trained.weights, tokenizer_of(trained.config), folder, sequence_length=32)
+    export(model, residual, trained.weights, trained.tokenizer(), folder, sequence_length=32)
     return folder
 
 
@@ -207,7 +207,7 @@ def test_one_process_goes_on_from_a_checkpoint_of_two(bench, alone, two, trainer
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_a_checkpoint_of_two_processes_is_that_of_one(bench, alone, two, trainer):
     theirs = bench.run(f"dhc-{trainer}", *RESIDUALS["dhc"], *TRAINERS[trainer], "trainer.devices=2")
-    whole, shared = load_trained(alone["dhc"].directory), load_trained(theirs.directory)
+    whole, shared = read_checkpoint(alone["dhc"].directory), read_checkpoint(theirs.directory)
     assert shared.step == whole.step == 6 and shared.weights.keys() == whole.weights.keys()
     for name, weight in whole.weights.items():
         torch.testing.assert_close(shared.weights[name], weight, rtol=1e-4, atol=1e-6)

@@ -3,26 +3,27 @@ and memory, the progress that a person sees, checkpoints. Metrics go straight in
 loggers, never through `self.log`.
 """
 
-from hcexp.callbacks.checkpoint import StepCheckpoint, checkpoint_bytes
-from hcexp.callbacks.checkpoint_folder import at_step, damage, latest, to_go_on_from
-from hcexp.callbacks.curves import Curves
-from hcexp.callbacks.gradients import GradientNorms
-from hcexp.callbacks.progress import Progress
-from hcexp.callbacks.spikes import SpikeScore
-from hcexp.callbacks.step import StepCallback
-from hcexp.callbacks.throughput import Throughput
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "Curves",
-    "GradientNorms",
-    "Progress",
-    "SpikeScore",
-    "StepCallback",
-    "StepCheckpoint",
-    "Throughput",
-    "at_step",
-    "checkpoint_bytes",
-    "damage",
-    "latest",
-    "to_go_on_from",
-]
+FILES = {
+    "Curves": "curves",
+    "GradientNorms": "gradients",
+    "Progress": "progress",
+    "SpikeScore": "spikes",
+    "StepCallback": "step",
+    "StepCheckpoint": "checkpoint",
+    "Throughput": "throughput",
+    "at_step": "checkpoint_folder",
+    "checkpoint_bytes": "checkpoint",
+    "damage": "checkpoint_folder",
+    "latest": "checkpoint_folder",
+    "to_go_on_from": "checkpoint_folder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: whoever lists the checkpoints of a run has no need of Lightning.
+    if name not in FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{FILES[name]}"), name)

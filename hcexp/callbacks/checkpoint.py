@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from hcexp.callbacks.checkpoint_file import CheckpointFile
-from hcexp.callbacks.checkpoint_folder import by_step, remove
+from hcexp.callbacks.checkpoint_folder import CHECKPOINTS, by_step, remove
 from hcexp.callbacks.rewind import rewind_to_step
 from hcexp.callbacks.step import StepCallback
 from hcexp.callbacks.termination import Termination
@@ -51,7 +51,7 @@ class StepCheckpoint(StepCallback, Checkpoint):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.folder is None:
-            self.folder = Path(trainer.default_root_dir) / "checkpoints"
+            self.folder = Path(trainer.default_root_dir) / CHECKPOINTS
         self._termination = Termination(trainer)
         with suppress(NotImplementedError):  # a sharding strategy may write without any such plugin
             if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from hcexp.callbacks.curves import Curves
 from hcexp.callbacks.step import StepCallback
 from hcexp.callbacks.throughput import Throughput, per_step
+from hcexp.tables.format import clock, short
 
 BAR_REFRESH_SECONDS = 0.2
 
@@ -113,22 +114,3 @@ class Progress(StepCallback, TQDMProgressBar):
             return 0, 0.0
         step, begun = self._started
         return self._step - step, time.monotonic() - begun if self._step > step else 0.0
-
-
-def short(number: float) -> str:
-    """Three digits and a unit: 987, 12.3k, 4.56M; `-` for what is not known."""
-    if not math.isfinite(number):
-        return "-"
-    units = ["", "k", "M", "G"]
-    while number >= 999.5 and len(units) > 1:
-        number, units = number / 1000, units[1:]
-    whole = units[0] == "" or number >= 99.95
-    return f"{number:.0f}{units[0]}" if whole else f"{number:.3g}{units[0]}"
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds, as in 0:00:31 or 26:03:04; `-` for what is not known."""
-    if not math.isfinite(seconds):
-        return "-"
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

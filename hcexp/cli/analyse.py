@@ -21,23 +21,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcexp.cli.arguments import parser, whole
+from hcexp.cli.arguments import parser, run_folder, whole
 from hcexp.cli.quiet import quiet
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from hcexp.analysis.written import Numbers
-    from hcexp.cli.analysed import Amount, Checkpoint
+    from hcexp.cli.analysed import Amount, Subject
 
 TOKENS = 2048
+RUNS = "a run, by its folder or how its name begins; or a checkpoint"
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parser("analyse", __doc__)
-    options.add_argument("runs", nargs="+", type=Path, metavar="RUN|CHECKPOINT", help="a run's folder, or a checkpoint")
+    options.add_argument("runs", nargs="+", type=run_folder, metavar="RUN|CHECKPOINT", help=RUNS)
     options.add_argument("--to", type=Path, metavar="FOLDER", help="where to write (default: in the run's folder)")
-    options.add_argument("--baseline", type=Path, metavar="RUN", help="what the others are compared with (the first)")
+    options.add_argument(
+        "--baseline", type=run_folder, metavar="RUN", help="what the others are compared with: the first"
+    )
     options.add_argument("--tokens", type=whole, default=TOKENS, help=f"tokens a validation set (default: {TOKENS})")
     options.add_argument("--documents", type=whole, help="documents a validation set (default: all)")
     chosen = options.parse_intermixed_args(arguments)
@@ -83,17 +86,16 @@ def analyse_runs(runs: Iterable[Path], console: "Console", tokens: int = TOKENS)
             console.print(f"not analysed: {error}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _called(checkpoints: "Sequence[Checkpoint]", paths: Sequence[Path]) -> list[str]:
+def _called(checkpoints: "Sequence[Subject]", paths: Sequence[Path]) -> list[str]:
     """What a figure calls each of them; raises ValueError if two are one run at one step."""
     from hcexp.cli.together import labels, repeated, told_apart
-    from hcexp.run.folder import origins
-    from hcexp.run.history import code
+    from hcexp.run.folder import RunFolder, origins
 
     configs, runs = [one.trained.config for one in checkpoints], [one.run for one in checkpoints]
     called = told_apart(
         labels(configs, [one.trained.step for one in checkpoints]),
         configs,
-        [f"code {made[:8]}" if (made := code(run)) else "" for run in runs],
+        [f"code {made[:8]}" if (made := RunFolder(run).code) else "" for run in runs],
         [f"in {origin}" for origin in origins(runs)],
         [run.resolve().name for run in runs],
     )
@@ -103,7 +105,7 @@ def _called(checkpoints: "Sequence[Checkpoint]", paths: Sequence[Path]) -> list[
     return called
 
 
-def _analyse(one: "Checkpoint", label: str, folder: Path, amount: "Amount", console: "Console") -> "Numbers":
+def _analyse(one: "Subject", label: str, folder: Path, amount: "Amount", console: "Console") -> "Numbers":
     """The numbers of a checkpoint, written and drawn in the folder unless they are there."""
     from hcexp.analysis.written import read_about, read_numbers, write_about, write_numbers
     from hcexp.cli.analysed import about, analysed, curves
@@ -128,7 +130,7 @@ def _analyse(one: "Checkpoint", label: str, folder: Path, amount: "Amount", cons
 
 
 def _compare(
-    checkpoints: Sequence["Checkpoint"],
+    checkpoints: Sequence["Subject"],
     called: Sequence[str],
     numbers: Sequence["Numbers"],
     folder: Path,
@@ -137,7 +139,7 @@ def _compare(
     """The figures of all of them, in a folder of their own, kept with the first run too."""
     from hcexp.cli.drawn import draw, draw_convergence
     from hcexp.cli.together import caveat, ratios
-    from hcexp.run.history import is_finished
+    from hcexp.run.folder import RunFolder
 
     groups: dict[str, dict[int, Numbers]] = {}
     for one, label, found in zip(checkpoints, called, numbers, strict=True):
@@ -145,7 +147,7 @@ def _compare(
     folder.mkdir(parents=True, exist_ok=True)
     curves = {label: {seed: of_one.curves for seed, of_one in of.items()} for label, of in groups.items()}
     for one, label in zip(checkpoints, called, strict=True):
-        if label == called[0] and not is_finished(one.run):
+        if label == called[0] and not RunFolder(one.run).is_finished:
             del curves[label][one.trained.config.seed]
             _say(console, f"no convergence ratio over {one.run}: it is not finished, and has no final loss")
     every, means = ratios(curves)
@@ -165,14 +167,14 @@ def _compare(
     _say(console, f"{len(checkpoints)} runs beside each other: {folder}")
 
 
-def _folder(one: "Checkpoint", name: str, to: Path | None, *, alone: bool) -> Path:
+def _folder(one: "Subject", name: str, to: Path | None, *, alone: bool) -> Path:
     """Where the analysis of one checkpoint goes: with several, each has a folder in that of --to."""
     if to is None:
         return one.run / one.name
     return to if alone else to / "-".join([name, *Path(one.name).parts[1:]])
 
 
-def _compared(checkpoints: Sequence["Checkpoint"]) -> str:
+def _compared(checkpoints: Sequence["Subject"]) -> str:
     """A name for these checkpoints together."""
     from hcexp.disk.checksum import checksum
     from hcexp.run.folder import names
@@ -182,13 +184,13 @@ def _compared(checkpoints: Sequence["Checkpoint"]) -> str:
     return f"compared-{checksum(of)[:8]}"
 
 
-def _record(one: "Checkpoint", files: Sequence[Path], folder: str) -> bool:
+def _record(one: "Subject", files: Sequence[Path], folder: str) -> bool:
     """Keep the files with the run in MLflow; where it was not tracked there is nothing to do, and that is well."""
+    from hcexp.run.folder import RunFolder
     from hcexp.run.history import store_of
     from hcexp.tracking import add_files
-    from hcexp.tracking.outbox import run_id
 
-    identity = run_id(one.run)
+    identity = RunFolder(one.run).run_id
     return not identity or add_files(store_of(one.run, one.trained.config), identity, files, folder)
 
 

@@ -18,13 +18,13 @@ from hcexp.callbacks.gradients import gradient_groups
 from hcexp.evaluation import Benchmark
 from hcexp.evaluation.perplexity.windows import IGNORED, Windows
 from hcexp.huggingface import OlmoWeights
-from hcexp.run import history as recorded
-from hcexp.run.checkpoint import Trained, load_trained, network_of, tokenizer_of
+from hcexp.run import history
+from hcexp.run.checkpoint import Checkpoint, read_checkpoint
 from hcexp.run.evaluate import data_of
+from hcexp.run.folder import ANALYSIS, CONFIG
 from hcexp.run.history import Point
 
-FOLDER = "analysis"  # in that of the run
-CHECKPOINT = ".ckpt"
+SUFFIX = ".ckpt"
 
 Batch = tuple[Tensor, Tensor]
 
@@ -36,11 +36,11 @@ class Amount(NamedTuple):
     tokens: int | None
 
 
-class Checkpoint(NamedTuple):
+class Subject(NamedTuple):
     """What is analysed: a run's folder, and a checkpoint of it; its own folder among the run's is `name`."""
 
     run: Path
-    trained: Trained
+    trained: Checkpoint
     name: str
 
     @property
@@ -48,23 +48,23 @@ class Checkpoint(NamedTuple):
         return f"step {self.trained.step:,} of {self.trained.config.steps:,}"
 
 
-def opened(path: Path) -> Checkpoint:
+def opened(path: Path) -> Subject:
     """The newest checkpoint of a run's folder, which is analysed in `analysis` there; or one by its file, in
     `analysis/<its name>`.
 
-    Raises what `load_trained` raises, and ValueError if the run trained no language model.
+    Raises what `read_checkpoint` raises, and ValueError if the run trained no language model.
     """
     run = path
-    if path.is_file() or path.suffix == CHECKPOINT:
+    if path.is_file() or path.suffix == SUFFIX:
         if not path.exists():
             raise FileNotFoundError(f"{path}: there is no such checkpoint")
-        run = next((folder for folder in path.resolve().parents if (folder / "config.yaml").is_file()), path.parent)
-    trained = load_trained(run, None if run is path else path)
-    tokenizer_of(trained.config)
-    return Checkpoint(run, trained, FOLDER if run is path else f"{FOLDER}/{path.stem}")
+        run = next((folder for folder in path.resolve().parents if (folder / CONFIG).is_file()), path.parent)
+    trained = read_checkpoint(run, None if run is path else path)
+    trained.tokenizer()
+    return Subject(run, trained, ANALYSIS if run is path else f"{ANALYSIS}/{path.stem}")
 
 
-def about(one: Checkpoint, amount: Amount) -> About:
+def about(one: Subject, amount: Amount) -> About:
     """What an analysis of this checkpoint is of."""
     config = _limited(one.trained.config, amount)
     suite = instantiate(config.evaluation)
@@ -80,7 +80,7 @@ def about(one: Checkpoint, amount: Amount) -> About:
     )
 
 
-def analysed(one: Checkpoint, amount: Amount) -> Numbers:
+def analysed(one: Subject, amount: Amount) -> Numbers:
     """Every number of a checkpoint, on the run's own validation sets; in float32, on a GPU if there is one.
 
     Raises ValueError for weights of another network or that diverged, or sets that cannot be read.
@@ -89,7 +89,7 @@ def analysed(one: Checkpoint, amount: Amount) -> Numbers:
     suite = instantiate(config.evaluation)
     suite.prepare(data_of(config), config.paths.cache)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = network_of(one.trained).to(device, torch.float32).eval()
+    model = one.trained.model().to(device, torch.float32).eval()
     batches = list(_batches(suite, device))
     try:
         found = survey(model, (inputs for inputs, _ in batches))
@@ -108,13 +108,13 @@ def analysed(one: Checkpoint, amount: Amount) -> Numbers:
     )
 
 
-def curves(one: Checkpoint, layers: Iterable[str]) -> list[Point]:
-    """What the run recorded: see `recorded.curves`."""
+def curves(one: Subject, layers: Iterable[str]) -> list[Point]:
+    """What the run recorded: see `history.curves`."""
     config = one.trained.config
     suite, tasks = instantiate(config.evaluation), instantiate(config.downstream).parts
     parts = [f"{suite.name}/{name}" for name in (*suite.parts, "mean")]
     parts += [f"downstream/{task}" for task in (*tasks, "mean")] if tasks else []
-    return recorded.curves(one.run, config, parts, layers)
+    return history.curves(one.run, config, parts, layers)
 
 
 def _limited(config: DictConfig, amount: Amount) -> DictConfig:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -58,6 +59,22 @@ def seeds(text: str) -> tuple[int, ...]:
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
         raise argparse.ArgumentTypeError(f"--seeds={text}: give how many (3), or different ones of 0 or more (0,1,7)")
     return chosen
+
+
+def run_folder(word: str) -> Path:
+    """The folder of a run: its path, or how the name of one among the runs begins, as `hcexp runs` prints it.
+
+    A path is taken as it is: whoever reads the folder says what is wrong with it.
+    """
+    if Path(word).exists() or len(Path(word).parts) != 1:
+        return Path(word)
+    from hcexp.configuration import compose  # takes a while
+    from hcexp.run.folder import find_run
+
+    try:
+        return find_run(word, Path(compose().paths.runs)).path
+    except (FileNotFoundError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def whole(text: str) -> int:

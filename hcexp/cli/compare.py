@@ -7,7 +7,7 @@ example:
   hcexp compare 0123 fedc 89ab
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,30 +53,35 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _configurations(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
-    from hcexp.run.folder import differing
     from hcexp.run.identity import flat
 
     knobs = [
         {name: v for name, v in flat(run.config).items() if not name.rpartition(".")[2].startswith("_")} for run in runs
     ]
-    values = {name: found for name, found in differing(knobs).items() if not name.startswith(PLACES)}
+    values = {name: found for name, found in _differing(knobs).items() if not name.startswith(PLACES)}
     return {name.removeprefix("choices."): found for name, found in values.items()}
 
 
 def _makings(runs: "Sequence[RunFolder]") -> dict[str, list[Any]]:
     """What differs of code, versions and hardware; a hash of code is cut to what one can compare by eye."""
-    from hcexp.run.folder import differing
     from hcexp.run.identity import flat
 
-    values = differing([flat(run.result.get("record", {})) for run in runs])
+    values = _differing([flat(run.result.get("record", {})) for run in runs])
     hashes = ("code", "git.commit")
     return {k: [v[:12] if v and k in hashes else v for v in found] for k, found in values.items()}
+
+
+def _differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The names under which the mappings do not all have one value, with the value of each; None where it is absent."""
+    names = dict.fromkeys(name for run in runs for name in run)
+    values = {name: [run.get(name) for run in runs] for name in names}
+    return {name: found for name, found in values.items() if any(value != found[0] for value in found)}
 
 
 def _table(title: str, runs: "Sequence[RunFolder]", values: dict[str, list[Any]]) -> "Table":
     from rich.text import Text
 
-    from hcexp.report.numbers import NOTHING
+    from hcexp.tables.format import NOTHING
 
     table = _headed(title, runs)
     for name, found in values.items():
@@ -88,7 +93,7 @@ def _metrics(runs: "Sequence[RunFolder]") -> "Table":
     """Final metrics, those that were evaluated since too, and of all but the first run the difference to the first."""
     from rich.text import Text
 
-    from hcexp.report.numbers import NOTHING, fixed
+    from hcexp.tables.format import NOTHING, fixed
 
     table = _headed("final metrics", runs)
     for _ in runs[1:]:

@@ -20,6 +20,9 @@ MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseE
 # What Hydra says of `seed=0,1` and of `seed=choice(0,1)`.
 LISTED = r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?:\n| requires|$)"
 
+# What gloo, NCCL and torch's store say where another process of the run is gone.
+LOST = r"gloo/transport|Connection (closed|reset) by peer|Broken pipe|Socket Timeout|ncclRemoteError|TCPStore"
+
 
 def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     """The error in one line, or None if it is not one that its reader can mend, but a fault of the program."""
@@ -54,6 +57,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         section = re.search(r"full_key: (\S+)", str(error))
         # What is built in several sections, such as a source of text, cannot know which one it is in.
         return f"{section[1]}.{line}" if section and line and re.match(r"\w+=", line) else line
+    if isinstance(error, RuntimeError) and re.search(LOST, str(error)):
+        return "a process of the run died; the same command goes on from the last checkpoint"
     lightnings = type(error).__name__ == "MisconfigurationException"  # slow to import
     return _first_line(error) if lightnings or isinstance(error, MENDABLE) else None
 

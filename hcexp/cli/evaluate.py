@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcexp.cli.arguments import add_overrides, parser
+from hcexp.cli.arguments import add_overrides, parser, run_folder
 from hcexp.cli.quiet import quiet
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from hcexp.cli.scores import Column, label, show
-    from hcexp.run.checkpoint import load_trained
+    from hcexp.run.checkpoint import read_checkpoint
     from hcexp.run.evaluate import measure, prepared, reconfigured
 
     # Whatever is wrong with any of the runs is found before the first is measured.
-    trained = [load_trained(run, chosen.checkpoint) for run in chosen.runs]
+    trained = [read_checkpoint(run, chosen.checkpoint) for run in chosen.runs]
     configs = [reconfigured(one.config, chosen.overrides) for one in trained]
     benchmarks = prepared(configs, chosen.overrides, chosen.harness, chosen.harness_folder)
     console = Console()
@@ -70,8 +70,9 @@ def _parse(options, arguments: Sequence[str]) -> Namespace:
     """The arguments without a `=` are runs; `harness=…` is a word of this verb, the others are Hydra's overrides."""
     chosen = options.parse_intermixed_args(arguments)
     words = chosen.overrides
-    chosen.runs = list(dict.fromkeys(Path(word) for word in words if "=" not in word and not word.startswith("~")))
-    chosen.overrides = [word for word in words if Path(word) not in chosen.runs and not word.startswith("harness=")]
+    runs = [word for word in words if "=" not in word and not word.startswith("~")]
+    chosen.runs = list(dict.fromkeys(map(run_folder, runs)))
+    chosen.overrides = [word for word in words if word not in runs and not word.startswith("harness=")]
     if not chosen.runs:
         options.error("name the folder of a run at least: hcexp evaluate runs/0123456789abcdef")
     if chosen.checkpoint and len(chosen.runs) > 1:

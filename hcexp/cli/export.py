@@ -11,38 +11,35 @@ example:
 from collections.abc import Sequence
 from pathlib import Path
 
-from hcexp.cli.arguments import parser
+from hcexp.cli.arguments import parser, run_folder
 from hcexp.cli.quiet import quiet
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parser("export", __doc__)
-    options.add_argument("run", type=Path, help="the folder of a run")
+    options.add_argument("run", type=run_folder, metavar="RUN", help="a run: its folder, or how its name begins")
     options.add_argument("--to", type=Path, help="the folder to write (default: export, in the run's folder)")
     options.add_argument("--checkpoint", type=Path, help="the checkpoint (default: the run's newest)")
     chosen = options.parse_args(arguments)
     quiet()
     from omegaconf import OmegaConf
 
-    from hcexp.data import TextTokenizer
     from hcexp.huggingface import export
-    from hcexp.run.checkpoint import load_trained
+    from hcexp.run.checkpoint import read_checkpoint
 
-    config, weights, step = load_trained(chosen.run, chosen.checkpoint)
+    trained = read_checkpoint(chosen.run, chosen.checkpoint)
     folder = chosen.to or chosen.run / "export"
-    sections = OmegaConf.to_container(config, resolve=True)
-    data = sections["data"]
-    if "tokenizer" not in data:
-        raise ValueError(f"{chosen.run} trained no language model: there is nothing that transformers could load")
+    sections = OmegaConf.to_container(trained.config, resolve=True)
     beyond = export(
         sections["model"],
         sections["residual"],
-        weights,
-        TextTokenizer(data["tokenizer"], data["eos"], data["vocabulary_size"]),
+        trained.weights,
+        trained.tokenizer(),
         folder,
-        sequence_length=data["sequence_length"],
+        sequence_length=sections["data"]["sequence_length"],
     )
-    print(f"step {step} of {config.steps} exported as {'HcexpForCausalLM' if beyond else 'OlmoForCausalLM'}: {folder}")
+    name = "HcexpForCausalLM" if beyond else "OlmoForCausalLM"
+    print(f"step {trained.step} of {trained.config.steps} exported as {name}: {folder}")
     if beyond:
         print(f"it needs hcexp where it is loaded, for {beyond}")
     trust = ", trust_remote_code=True" if beyond else ""

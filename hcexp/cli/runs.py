@@ -2,7 +2,7 @@
 
 Overrides choose among them: only runs that have been given these values are listed, of several by commas any, of
 glob(…) those that match. A run is running, finished, pruned (by a search), failed, or stopped: the same command goes
-on. What `hcexp sweep --rerun-stale` has set aside lies in `stale` among the runs.
+on. A damaged one cannot be read. What `hcexp sweep --rerun-stale` has set aside lies in `stale` among the runs.
 
 example:
   hcexp runs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hcexp.run.folder import RunFolder
 
 ABSENT = object()
-STYLES = {"failed": "red", "running": "green", "finished": "", "pruned": "dim", "stopped": "yellow"}
+STYLES = {"failed": "red", "damaged": "red", "running": "green", "finished": "", "pruned": "dim", "stopped": "yellow"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,16 +39,17 @@ def main(arguments: Sequence[str]) -> int:
     places = [override for override in chosen.overrides if override.startswith("paths.")]
     folder = Path(compose(places).paths.runs)
     wanted = _wanted([override for override in chosen.overrides if override not in places])
-    runs = list(run_folders(folder))
+    every = list(run_folders(folder))
+    runs, damaged = [run for run in every if not run.damage], [run for run in every if run.damage]
     for knob in wanted:
         if runs and all(_value(run, knob) is ABSENT for run in runs):
             raise ValueError(f"{knob} is not a knob of any run in {folder}{_nearest(knob, runs)}")
     found = [run for run in runs if all(_is_one(_value(run, knob), of) for knob, of in wanted.items())]
-    if not found:
+    if not found and not damaged:
         which = " with these values" if wanted else ""
         print(f"no run{which} in {folder}")
         return 0
-    _show(_sorted(found, chosen.sort))
+    _show(_sorted(found, chosen.sort), damaged)
     return 0
 
 
@@ -100,14 +101,13 @@ def _sorted(runs: "list[RunFolder]", by: str) -> "list[RunFolder]":
     return sorted(runs, key=lambda run: (run.mode, run.config["seed"])) if by == "mode" else runs
 
 
-def _show(runs: "Sequence[RunFolder]") -> None:
+def _show(runs: "Sequence[RunFolder]", damaged: "Sequence[RunFolder]") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from hcexp.callbacks.progress import short
-    from hcexp.report.numbers import NOTHING
+    from hcexp.tables.format import NOTHING, short
 
     console = Console()
     table = Table("run", "mode", "scale", box=SIMPLE_HEAD)
@@ -127,8 +127,11 @@ def _show(runs: "Sequence[RunFolder]") -> None:
             NOTHING if run.tokens_per_second is None else short(run.tokens_per_second),
         )
         table.add_row(*map(Text, cells), style=STYLES[run.state])
+    for run in damaged:
+        cells = (run.path.name, NOTHING, NOTHING, NOTHING, "damaged", *[NOTHING] * 4)
+        table.add_row(*map(Text, cells), style=STYLES["damaged"])
     # A file has no width that a table could exceed.
     (console if console.is_terminal else Console(width=1000)).print(table)
-    failed = [run for run in runs if run.state == "failed"]
-    for run in failed:
-        console.print(Text(f"{run.path.name}: {run.result['error']}", style="red"), soft_wrap=True)
+    notes = [f"{run.path.name}: {run.result.get('error')}" for run in runs if run.state == "failed"]
+    for note in (*notes, *(run.damage for run in damaged)):
+        console.print(Text(note, style="red"), soft_wrap=True)

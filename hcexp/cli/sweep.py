@@ -53,9 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from hcexp.cli.report import planned, report
+    from hcexp.run.folder import RunFolder
     from hcexp.study.drivers import announced
     from hcexp.study.parent_run import ParentRun
-    from hcexp.study.workers import LOG
 
     sweep, points = planned(chosen)
     console = Console()
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         failed = queue.failed()
         parent.close("FAILED" if failed else "FINISHED", folder)
     for point, error in failed:
-        print(f"hcexp: failed: {point.name}: {error} (log: {point.run.directory / LOG})", file=sys.stderr)
+        print(f"hcexp: failed: {point.name}: {error} (log: {RunFolder(point.run.directory).log})", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -17,9 +17,8 @@ example:
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from hcexp.cli.arguments import add_overrides, parse, parser
+from hcexp.cli.arguments import add_overrides, parse, parser, run_folder
 from hcexp.cli.quiet import quiet
 
 
@@ -28,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--config", action="store_true", help="print the whole configuration and stop")
     options.add_argument("-m", "--multirun", action="store_true", help="train every combination of the values listed")
     options.add_argument(
-        "--resume", metavar="RUN", type=Path, help="go on with the run of this folder, as it was configured"
+        "--resume", metavar="RUN", type=run_folder, help="go on with a run, by its folder or how its name begins"
     )
     add_overrides(options)
     chosen = parse(options, arguments)
@@ -39,26 +38,27 @@ def main(arguments: Sequence[str]) -> int:
         from hcexp.cli.multirun import multirun
 
         return multirun(chosen.overrides)
+    from hcexp.configuration import compose
+
+    config = None if chosen.resume else compose(chosen.overrides)  # a slip is told before anything slow is imported
+    from hcexp.run.resume import resumed
+    from hcexp.run.run import Run
+
+    this = Run(config, chosen.overrides) if config else resumed(chosen.resume, chosen.overrides)
+    if chosen.config:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(this.config), end="")
+        return 0
     from lightning.pytorch.utilities import rank_zero_only
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from hcexp.cli.budget import quick_look
-    from hcexp.configuration import compose
-    from hcexp.run.resume import resumed
-    from hcexp.run.run import Run
 
-    run = resumed(chosen.resume, chosen.overrides) if chosen.resume else None
-    config = run.config if run else compose(chosen.overrides)
-    if chosen.config:
-        from omegaconf import OmegaConf
-
-        print(OmegaConf.to_yaml(config), end="")
-        return 0
-    run = run or Run(config, chosen.overrides)
-    run.check()
-    before = run.result()["state"]
+    this.check()
+    before = this.result()["state"]
     try:
-        result = run.train()
+        result = this.train()
     except SIGTERMException:  # an exit of status 0
         print("hcexp: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str]) -> int:
         print("this run was finished before; its result:")
     for name, value in sorted(result["metrics"].items()):
         print(f"{name:42} {value:,.4f}" if isinstance(value, float) else f"{name:42} {value:,}")
-    tasks = ["downstream"] if run.downstream.names else []
-    if look := quick_look(config, [run.suite.name, *tasks]):
+    tasks = ["downstream"] if this.downstream.names else []
+    if look := quick_look(this.config, [this.suite.name, *tasks]):
         print(f"evaluation was {look}")
-    print(f"run {run.directory}" + ("  (hcexp ui shows it in MLflow)" if result.get("run_id") else ""))
+    print(f"run {this.directory}" + ("  (hcexp ui shows it in MLflow)" if result.get("run_id") else ""))
     return 0

@@ -9,9 +9,9 @@ import numpy as np
 
 from hcexp.analysis.written import Connections, read_about, read_connections
 from hcexp.report.looks import marked
+from hcexp.run.folder import ANALYSIS
 from hcexp.study.sweep.sweep import Outcome, Sweep
 
-FOLDER = "analysis"  # of a run
 # The colours end at the size that this share of the weights does not exceed, as in the figures of `hcexp analyse`.
 SCALE_QUANTILE = 0.9
 LEVELS = 20
@@ -57,7 +57,7 @@ def matrices(sweep: Sweep, finished: Sequence[Outcome]) -> Matrices:
     for row in sweep.rows:
         runs = sorted((outcome for outcome in finished if outcome.label == row.label), key=lambda run: run.seed)
         for run in runs:
-            folder, end = Path(run.directory) / FOLDER, run.result.get("steps")
+            folder, end = Path(run.directory) / ANALYSIS, run.result.get("steps")
             about = read_about(folder)
             if about and about.step != end:
                 remarks.append(

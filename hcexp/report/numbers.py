@@ -1,22 +1,7 @@
-"""How numbers are written: fixed decimals, a true minus sign, – for what was not measured."""
-
-import math
+"""How the numbers of a report are written; – for what was not measured."""
 
 from hcexp.report.statistics import Estimate
-
-NOTHING = "–"
-MINUS = "−"
-
-
-def fixed(value: float, decimals: int, signed: bool = False) -> str:
-    """`2.811`, or with `signed` `+0.011`, `−0.011`; what rounds to zero has no sign."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "∞" if value > 0 else f"{MINUS}∞"
-    # Rounding first, so that -0.0004 does not become -0.000.
-    text = f"{round(value, decimals) + 0.0:{'+' if signed else ''},.{decimals}f}"
-    if signed and float(text.replace(",", "")) == 0:
-        text = text.lstrip("+")
-    return text.replace("-", MINUS)
+from hcexp.tables.format import NOTHING, fixed
 
 
 def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False) -> str:

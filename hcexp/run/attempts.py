@@ -1,6 +1,5 @@
 """The attempts that have part in a run's result: from which step each went on, with what code, and where."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,19 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import DictConfig
 
 from hcexp.configuration import shareable
+from hcexp.run.folder import RunFolder
 from hcexp.run.identity import where
-
-ATTEMPTS = "attempts.json"  # in the run's folder
 
 
 def attempts(
-    path: Path, checkpoint: Path | None, made_by: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]
+    folder: RunFolder, checkpoint: Path | None, made_by: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The attempts listed in the file `path` whose steps are in `checkpoint`, and the one that goes on from it.
+    """The attempts that the folder lists whose steps are in `checkpoint`, and the one that goes on from it.
 
     Code that has changed since is warned of.
     """
     step = int(checkpoint.stem.partition("=")[2]) if checkpoint else 0
-    listed = json.loads(path.read_text()) if path.exists() else []
-    before = [attempt for attempt in listed if attempt["step"] < step]
+    before = [attempt for attempt in folder.attempts if attempt["step"] < step]
     if before and before[-1]["code"] != made_by["code"]:
         rank_zero_warn(f"the code has changed since this run's step {step}: its result will list both versions")
     this = {

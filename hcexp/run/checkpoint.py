@@ -1,6 +1,7 @@
-"""What a run left: its configuration, the weights of a checkpoint, and what can be built of these."""
+"""A checkpoint of a run, and what can be built of it: the network with its weights, the tokenizer."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,19 @@ from torch import Tensor, nn
 from hcexp.callbacks import damage, latest
 from hcexp.configuration import build_model
 from hcexp.data import TextTokenizer
-from hcexp.run.identity import load_config
+from hcexp.run.folder import CHECKPOINTS, RunFolder
 
 
-class Trained(NamedTuple):
+class Loaded(NamedTuple):
+    """A run as Python has it: its network with weights in evaluation mode, its tokenizer, its configuration."""
+
+    model: nn.Module
+    tokenizer: TextTokenizer | None
+    configuration: DictConfig
+
+
+@dataclass(frozen=True)
+class Checkpoint:
     """A run's resolved configuration, its network's weights by name, and the optimiser step that they are of."""
 
     config: DictConfig
@@ -29,36 +39,52 @@ class Trained(NamedTuple):
             digest.update(weight.contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    def model(self) -> nn.Module:
+        """The network with its weights, on the CPU; raises ValueError if the weights are of another one."""
+        model = build_model(self.config)
+        try:
+            model.load_state_dict(self.weights, assign=True)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()
+            raise ValueError(f"the checkpoint is of another network than the run recorded: {reason}") from error
+        return model
 
-def load_trained(run: Path, checkpoint: Path | None = None) -> Trained:
-    """Read the folder of a run; without `checkpoint`, its newest one.
+    def tokenizer(self) -> TextTokenizer:
+        """The tokenizer of the run, see `tokenizer_of`."""
+        return tokenizer_of(self.config)
 
-    Raises FileNotFoundError if one of the two is not there, and ValueError for a checkpoint in shards, or a file that
-    is none.
+
+def read_checkpoint(run: Path, checkpoint: Path | None = None) -> Checkpoint:
+    """Read the folder of a run; without `checkpoint`, its newest one that is whole: a file, or a folder of shards.
+
+    Raises FileNotFoundError if one of the two is not there, and ValueError for a checkpoint that is damaged, or none.
+    Nothing that is in it is run.
     """
-    if not (run / "config.yaml").is_file():
-        raise FileNotFoundError(f"{run} is not the folder of a run: it has no config.yaml")
-    path = checkpoint or latest(run / "checkpoints")
+    config = RunFolder(run).configuration
+    path = checkpoint or latest(run / CHECKPOINTS)
     if path is None:
         raise FileNotFoundError(f"{run} has no checkpoint: train it first")
-    if path.is_dir():
-        raise ValueError(
-            f"{path} is in shards: join them with `python -m lightning.pytorch.utilities.consolidate_checkpoint "
-            f"{path}`, and name that file as the checkpoint"
-        )
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"--checkpoint={path}: there is no such file")
     if checkpoint and (what := damage(checkpoint)):  # the newest is the newest that is whole
         raise ValueError(f"{path} is no checkpoint, or a damaged one: it {what}")
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if path.is_dir():
+        from hcexp.callbacks.shards import LAST, read_weights  # takes a while, and few runs have shards
+
+        content = torch.load(path / LAST, map_location="cpu", weights_only=True) | {"state_dict": read_weights(path)}
+    else:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(content, dict) or not content.keys() >= {"state_dict", "global_step"}:
         raise ValueError(f"{path} is no checkpoint of a run: it has no state_dict and global_step")
-    weights = {
-        name.removeprefix("model."): weight
-        for name, weight in content["state_dict"].items()
-        if name.startswith("model.")
-    }
-    return Trained(load_config(run / "config.yaml"), weights, content["global_step"])
+    state = content["state_dict"].items()
+    weights = {name.removeprefix("model."): weight for name, weight in state if name.startswith("model.")}
+    return Checkpoint(config, weights, content["global_step"])
+
+
+def loaded(run: Path, checkpoint: Path | None = None) -> Loaded:
+    """See `hcexp.run.load`; a run that trained no language model has no tokenizer."""
+    found = read_checkpoint(run, checkpoint)
+    return Loaded(found.model().eval(), found.tokenizer() if "tokenizer" in found.config.data else None, found.config)
 
 
 def tokenizer_of(config: DictConfig) -> TextTokenizer:
@@ -67,14 +93,3 @@ def tokenizer_of(config: DictConfig) -> TextTokenizer:
     if "tokenizer" not in data:
         raise ValueError(f"model={config.choices.model} is no language model: there is no tokenizer")
     return TextTokenizer(data.tokenizer, data.eos, data.vocabulary_size)
-
-
-def network_of(trained: Trained) -> nn.Module:
-    """The network with its weights, on the CPU; raises ValueError if the weights are of another one."""
-    model = build_model(trained.config)
-    try:
-        model.load_state_dict(trained.weights, assign=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise ValueError(f"the checkpoint is of another network than the run recorded: {reason}") from error
-    return model

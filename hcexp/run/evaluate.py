@@ -16,11 +16,11 @@ from hcexp.data import TextTokenizer
 from hcexp.disk.checksum import checksum
 from hcexp.evaluation.benchmark import Benchmark, Watch
 from hcexp.evaluation.harness.task import HarnessTask
-from hcexp.run.checkpoint import Trained, network_of, tokenizer_of
+from hcexp.run.checkpoint import Checkpoint, tokenizer_of
+from hcexp.run.folder import RunFolder
 from hcexp.run.history import store_of
 from hcexp.run.scores import Evaluation, ScoreCache, conditions
 from hcexp.tracking import add_metrics
-from hcexp.tracking.outbox import run_id
 
 GROUPS = ("evaluation", "downstream")
 KNOBS = ("data.tokenizer", "paths.cache", "trainer.accelerator", "trainer.precision", "tracking.uri")
@@ -134,7 +134,7 @@ def prepared(
 
 def measure(
     run: Path,
-    trained: Trained,
+    trained: Checkpoint,
     config: DictConfig,
     benchmarks: Sequence[Benchmark],
     *,
@@ -163,7 +163,7 @@ def measure(
         before, started = cache.has(benchmark, part), time.monotonic()
         name = benchmark.name if benchmark.name.startswith("harness/") else f"{benchmark.name}/{part}"
         if model is None and not before:
-            model = fabric.setup_module(network_of(trained))
+            model = fabric.setup_module(trained.model())
         scores = cache.score(model, benchmark, part, watch=watch(name))
         done(Part(number, len(todo), name, scores, None if before else time.monotonic() - started))
         if part == benchmark.parts[-1]:
@@ -171,7 +171,7 @@ def measure(
     return [cache.whole(benchmark, conditions(config, benchmark.name)) for benchmark in benchmarks]
 
 
-def _finish(run: Path, trained: Trained, config: DictConfig, benchmark: Benchmark, cache: ScoreCache) -> None:
+def _finish(run: Path, trained: Checkpoint, config: DictConfig, benchmark: Benchmark, cache: ScoreCache) -> None:
     """Record a benchmark that is done in the run's MLflow run, unless it is there, and write it down."""
     under, own = (conditions(of, benchmark.name) for of in (config, trained.config))
     # Within a name the store can hold only scores that are made alike.
@@ -179,7 +179,9 @@ def _finish(run: Path, trained: Trained, config: DictConfig, benchmark: Benchmar
     evaluation = cache.whole(benchmark, under)
     if not evaluation.tracked:
         metrics = {f"{mark}{name}": value for name, value in evaluation.metrics.items()}
-        evaluation = evaluation._replace(tracked=add_metrics(store_of(run, config), run_id(run), metrics, trained.step))
+        evaluation = evaluation._replace(
+            tracked=add_metrics(store_of(run, config), RunFolder(run).run_id, metrics, trained.step)
+        )
     cache.keep(benchmark, evaluation)
 
 

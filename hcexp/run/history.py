@@ -1,6 +1,5 @@
 """What a run recorded while it trained."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,11 +7,9 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from hcexp.callbacks.curves import average_name
-from hcexp.run.attempts import ATTEMPTS
-from hcexp.run.folder import made_in
-from hcexp.run.run import RESULT
+from hcexp.run.folder import RunFolder, made_in
 from hcexp.run.scores import conditions, evaluations
-from hcexp.tracking import METRICS, read, store_uri
+from hcexp.tracking import store_uri
 
 
 class Point(NamedTuple):
@@ -40,30 +37,16 @@ def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable
     final = _final(run)
     evaluated = list(dict.fromkeys([*map(_measure, parts), *final]))
     per_step = config.data.batch_size * config.data.sequence_length
-    points, recorded = [], read(run / METRICS)
+    points, recorded = [], RunFolder(run).curves
     for metric in (*training, *evaluated):
         curve = recorded.get(metric) or ([final[metric]] if metric in final else [])
         points += [Point(metric, step, step * per_step, value) for step, value in curve]
     return points
 
 
-def is_finished(run: Path) -> bool:
-    """Whether the run has come to its end: the last point of its curves is what it ended with."""
-    path = run / RESULT
-    return path.is_file() and json.loads(path.read_text())["state"] == "finished"
-
-
 def store_of(run: Path, config: DictConfig) -> str:
     """The tracking store that the run was recorded in."""
     return store_uri(config.tracking.get("uri"), made_in(run.resolve()))
-
-
-def code(run: Path) -> str:
-    """The hash of the code that a run ended with, or, until it ends, was last begun with; nothing if it has none."""
-    if (path := run / RESULT).is_file():
-        return json.loads(path.read_text()).get("record", {}).get("code", "")
-    attempts = json.loads(path.read_text()) if (path := run / ATTEMPTS).is_file() else []
-    return attempts[-1]["code"] if attempts else ""
 
 
 def _measure(part: str) -> str:
@@ -72,8 +55,7 @@ def _measure(part: str) -> str:
 
 def _final(run: Path) -> dict[str, tuple[int, float]]:
     """Losses of sets and accuracies of tasks at the end, or when they were measured afterwards, with their step."""
-    path = run / RESULT
-    result = json.loads(path.read_text()) if path.is_file() else {}
+    result = RunFolder(run).result
     if result.get("state") != "finished":
         return {}
     found = {name: (result["steps"], value) for name, value in result["metrics"].items()}

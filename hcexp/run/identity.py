@@ -4,11 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
 
 # What cannot change a run's result. Files, tokenizers and weights count by their content, as fingerprints.
 WITHOUT_EFFECT = (
@@ -55,17 +53,6 @@ WHERE = (
     "trainer.num_nodes",
     "trainer.strategy",
 )
-
-
-def load_config(path: Path) -> DictConfig:
-    """The configuration that a run has recorded; raises ValueError, in one line, if it is damaged."""
-    try:
-        config = OmegaConf.load(path)
-        if not isinstance(config, DictConfig) or "residual" not in config:
-            raise ValueError("it is no configuration of a run")
-        return config
-    except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
 def effective(config: DictConfig) -> dict[str, Any]:

@@ -9,9 +9,6 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any, Self
 
-from lightning.fabric.plugins.environments import SLURMEnvironment
-from lightning.pytorch.utilities import rank_zero_only
-
 LOCK = ".lock"  # in the run's folder; flock: whoever is at the run holds it
 INHERITED = "HCEXP_RUN_LOCK"  # environment variable: number of a file descriptor that holds this run's lock already
 POLL_SECONDS = 0.05
@@ -65,6 +62,8 @@ def locked(directory: Path) -> Iterator[None]:
 
     Raises ValueError if that other process would be waited for by several that were started together.
     """
+    from lightning.pytorch.utilities import rank_zero_only  # seconds that whoever asks `is_held` does without
+
     if rank_zero_only.rank or _is_inherited(directory):
         yield
         return
@@ -100,6 +99,8 @@ def _is_inherited(directory: Path) -> bool:
 
 def _started_together() -> bool:
     """Whether this process is one of several that torchrun or SLURM has started for one run."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 or (
         SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", 1)) > 1
     )

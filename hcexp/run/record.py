@@ -12,6 +12,8 @@ from typing import Any
 import hcexp
 
 PACKAGE = Path(hcexp.__file__).parent
+# Rooms that no training process has need of: another word in a report is no other run.
+UNREACHED = ("analysis", "cli", "cost", "paper", "report", "study", "tables")
 DISTRIBUTIONS = ("torch", "lightning", "mlflow", "datasets", "tokenizers", "hydra-core")
 
 
@@ -80,13 +82,14 @@ def _cpu() -> str:
 
 
 def code(folder: Path) -> str:
-    """SHA-256 over every `*.py` below `folder`, with its relative name: the same on every machine.
+    """SHA-256 over every `*.py` below `folder` that training can reach, with its name: the same on every machine.
 
     The report marks rows made by different code by it. Line ends count as `\\n`, whatever a checkout makes
     of them.
     """
     digest = hashlib.sha256()
-    for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.py")):
+    reached = [path for path in folder.rglob("*.py") if path.relative_to(folder).parts[0] not in UNREACHED]
+    for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in reached):
         content = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
         digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()

@@ -1,17 +1,15 @@
 """A run that goes on with the configuration that lies in its folder."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hcexp.configuration import compose, shipped
-from hcexp.run.attempts import ATTEMPTS
-from hcexp.run.identity import WHERE, WITHOUT_EFFECT, differences, effective, elsewhere, hashed, listed, load_config
-from hcexp.run.run import CONFIG, HASHED, Run
+from hcexp.run.folder import CONFIG, RunFolder
+from hcexp.run.identity import WHERE, WITHOUT_EFFECT, differences, effective, elsewhere, hashed, listed
+from hcexp.run.run import Run
 
 
 def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
@@ -21,13 +19,11 @@ def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
     configuration or the data are no longer those that the folder has its name of; and what `compose` raises.
     """
     folder = folder.resolve()
-    if not (folder / CONFIG).is_file():
-        raise FileNotFoundError(f"--resume={folder} is not the folder of a run: it has no {CONFIG}")
-    recorded = load_config(folder / CONFIG)
+    left = RunFolder(folder)
+    recorded = left.configuration
     recorded.paths.runs = str(folder.parent)
     recorded.callbacks.pop("pruning", None)  # of the search whose trial this was
-    attempts = _read(folder / ATTEMPTS) or [{"overrides": []}]
-    begun = attempts[0]["overrides"]
+    begun = left.attempts[0]["overrides"] if left.attempts else []
     search = [override for override in begun if override.startswith("hydra.searchpath=")]
     config = _overridden(recorded, [*search, *overrides])
     if Path(config.paths.runs).resolve() != folder.parent:
@@ -39,7 +35,7 @@ def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
             f"{', '.join(WHERE)}, and what has no effect on a result: {', '.join(WITHOUT_EFFECT)}"
         )
     run = Run(config, begun, recorded)
-    _require_name(run, folder)
+    _require_name(run, left)
     return run
 
 
@@ -66,17 +62,14 @@ def _overridden(recorded: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
-def _require_name(run: Run, folder: Path) -> None:
-    if run.identity == folder.name:
+def _require_name(run: Run, left: RunFolder) -> None:
+    if run.identity == left.path.name:
         return
-    named = _read(folder / HASHED)
-    if named is None or hashed(named) != folder.name:
+    if hashed(left.content) != left.path.name:
         what = "one of its knobs, or the data or the tokenizer that it names"
     else:
-        changed = differences(named, run.content)
+        changed = differences(left.content, run.content)
         what = listed({knob.removeprefix("config."): change for knob, change in changed.items()})
-    raise ValueError(f"{folder / CONFIG} does not give a run of this name any more, but {run.identity}: {what} changed")
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else None
+    raise ValueError(
+        f"{left.path / CONFIG} does not give a run of this name any more, but {run.identity}: {what} changed"
+    )

@@ -1,6 +1,5 @@
 """One configuration in, one folder out: what a run is, before and after it trains."""
 
-import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 
 from hcexp.configuration import build_model
 from hcexp.huggingface import OlmoWeights
+from hcexp.run.folder import RunFolder
 from hcexp.run.identity import effective, hashed
 from hcexp.run.lock import locked
 from hcexp.tracking import send_unsent, store_uri
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
     from hcexp.data import TextData
     from hcexp.evaluation import Downstream, PerplexitySuite
-
-RESULT = "result.json"
-CONFIG = "config.yaml"  # the resolved configuration
-HASHED = "identity.json"  # what the folder's name is the hash of
 
 
 class Run:
@@ -107,14 +103,8 @@ class Run:
 
     def result(self) -> dict[str, Any]:
         """What the run left: `state` is "finished", "failed", "pruned" or, if there is nothing yet, "missing"."""
-        try:
-            return json.loads((self.directory / RESULT).read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{self.directory / RESULT} is damaged ({error}): delete it, and the run goes on"
-            ) from None
-        except FileNotFoundError:
-            return {"identity": self.identity, "state": "missing", "error": None, "metrics": {}}
+        missing = {"identity": self.identity, "state": "missing", "error": None, "metrics": {}}
+        return RunFolder(self.directory).result or missing
 
     def prepare(self) -> None:
         """Tokenise the training text and the validation sets, unless the cache has them, and find the tasks.

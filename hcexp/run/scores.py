@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hcexp.disk.atomic import write_json
 from hcexp.disk.checksum import checksum
+from hcexp.run.folder import EVALUATIONS
 
-if TYPE_CHECKING:  # who reads scores needs no torch
+if TYPE_CHECKING:  # whoever reads scores does without torch
     from torch import nn
 
     from hcexp.evaluation.benchmark import Benchmark, Watch
-
-FOLDER = "evaluations"
 
 
 class Evaluation(NamedTuple):
@@ -50,7 +49,7 @@ def conditions(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
 
 def evaluations(run: Path) -> list[Evaluation]:
     """Every benchmark that a checkpoint of the run was measured on, the oldest measurement first."""
-    files = sorted((run / FOLDER).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    files = sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
     return [Evaluation(**json.loads(path.read_text())) for path in files]
 
 
@@ -82,7 +81,7 @@ class ScoreCache:
     """
 
     def __init__(self, run: Path, step: int, model: str):
-        self.folder, self.step, self.model = run / FOLDER, step, model
+        self.folder, self.step, self.model = run / EVALUATIONS, step, model
 
     def has(self, benchmark: "Benchmark", part: str) -> bool:
         """Whether the part was measured before."""

@@ -17,12 +17,12 @@ from hcexp.callbacks import StepCallback, at_step, to_go_on_from
 from hcexp.configuration import shareable
 from hcexp.data.batches import require_even
 from hcexp.disk.atomic import write_json, write_text
-from hcexp.run.attempts import ATTEMPTS, attempts
-from hcexp.run.folder import RunFolder
-from hcexp.run.identity import differences, effective, listed, load_config
+from hcexp.run.attempts import attempts
+from hcexp.run.folder import ATTEMPTS, CHECKPOINTS, CONFIG, IDENTITY, RESULT, RunFolder, mode
+from hcexp.run.identity import differences, effective, listed
 from hcexp.run.module import TrainingModule
 from hcexp.run.record import record
-from hcexp.run.run import CONFIG, HASHED, RESULT, Run
+from hcexp.run.run import Run
 from hcexp.tracking import labels, public, telling
 from hcexp.tracking.logger import FileLogger
 
@@ -35,7 +35,7 @@ def train(run: Run) -> dict[str, Any]:
     config, directory = run.config, run.directory
     _require_unchanged(run)
     _require_trainer(run)
-    checkpoint = to_go_on_from(directory / "checkpoints")
+    checkpoint = to_go_on_from(directory / CHECKPOINTS)
     rank_zero_only((directory / RESULT).unlink)(missing_ok=True)  # of an attempt that failed
     if config.compile:
         require_compiler()
@@ -46,12 +46,12 @@ def train(run: Run) -> dict[str, Any]:
     run.prepare()
     module = _module(run)
     callbacks = _callbacks(run)
-    taken = attempts(directory / ATTEMPTS, checkpoint, made_by, config, run.overrides)
+    taken = attempts(RunFolder(directory), checkpoint, made_by, config, run.overrides)
     begun = {"record": made_by, "attempts": taken}
     logger = _logger(run, taken[-1]["step"])
     try:
         _write_json(directory / ATTEMPTS, taken)
-        _write_json(directory / HASHED, run.content)
+        _write_json(directory / IDENTITY, run.content)
         recorded = _recorded(run)
         if run.named_by is config:
             _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(recorded)))
@@ -85,7 +85,7 @@ def _require_unchanged(run: Run) -> None:
     path = run.directory / CONFIG
     if run.named_by is not run.config or not path.exists():
         return
-    if changed := differences(effective(load_config(path)), run.content["config"]):
+    if changed := differences(effective(RunFolder(run.directory).configuration), run.content["config"]):
         raise ValueError(
             f"{path} is not what this run was begun with: {listed(changed)}; restore it, or delete the folder"
         )
@@ -116,7 +116,7 @@ def _module(run: Run) -> TrainingModule:
 
 
 def _callbacks(run: Run) -> list[L.Callback]:
-    callbacks = instantiate(run.config.callbacks, checkpoint={"folder": str(run.directory / "checkpoints")})
+    callbacks = instantiate(run.config.callbacks, checkpoint={"folder": str(run.directory / CHECKPOINTS)})
     for name, callback in callbacks.items():
         if not isinstance(callback, L.Callback):
             raise ValueError(f"callbacks.{name}={callback} is no callback: to go without, write ~callbacks.{name}")
@@ -125,8 +125,8 @@ def _callbacks(run: Run) -> list[L.Callback]:
 
 def _logger(run: Run, step: int) -> FileLogger:
     """The logger of a run that goes on from `step`, called in MLflow `dhc n=4, seed 0 · 946a9d60`, or by its row."""
-    config, mode = run.config, RunFolder(run.directory, _recorded(run), {}).mode
-    name = config.tracking.get("run_name") or f"{mode}, seed {config.seed}"
+    config = run.config
+    name = config.tracking.get("run_name") or f"{mode(_recorded(run))}, seed {config.seed}"
     where = {"runs": config.paths.runs, "folder": str(run.directory), "step": step}
     return instantiate(config.tracking, run_name=f"{name} · {run.identity[:8]}", **where)
 
@@ -170,7 +170,7 @@ def _fit(
     else:
         logger.log_metrics(metrics, step=trainer.global_step)
     logger.save()
-    if checkpoint := at_step(run.directory / "checkpoints", trainer.global_step):
+    if checkpoint := at_step(run.directory / CHECKPOINTS, trainer.global_step):
         logger.tell(checkpoint=checkpoint)
     return metrics
 

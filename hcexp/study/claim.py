@@ -12,8 +12,8 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hcexp.run.folder import RESULT
 from hcexp.run.lock import RunLock
-from hcexp.run.run import RESULT
 from hcexp.study.point import Point
 from hcexp.study.search.pruning import PRUNED
 

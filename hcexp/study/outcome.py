@@ -5,10 +5,10 @@ from typing import Any
 
 from hcexp.callbacks.curves import average_name
 from hcexp.evaluation import SUITES
+from hcexp.run.folder import RunFolder
 from hcexp.run.scores import evaluations, final_metrics
 from hcexp.study.point import Point
 from hcexp.study.sweep.sweep import Outcome
-from hcexp.tracking import METRICS, read
 
 
 def outcome(point: Point) -> Outcome:
@@ -20,7 +20,7 @@ def outcome(point: Point) -> Outcome:
     finished = result["state"] == "finished"
     metrics = final_metrics(point.run.directory, result) if finished else {}
     drawn = _drawn(point, result, metrics) if finished else []
-    curves = read(point.run.directory / METRICS) if drawn else {}
+    curves = RunFolder(point.run.directory).curves if drawn else {}
     return Outcome(
         label=point.row.label,
         seed=point.seed,

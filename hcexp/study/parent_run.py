@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from omegaconf import DictConfig
 
-from hcexp.run.run import RESULT
+from hcexp.run.folder import RunFolder
 from hcexp.study.sweep.sweep import Sweep
 from hcexp.tracking import open_store, public, send_unsent, store_uri
-from hcexp.tracking.outbox import ERROR_TAG, run_id
+from hcexp.tracking.outbox import ERROR_TAG
 from hcexp.tracking.store import impatient, one_line, require_answer
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class ParentRun:
             self._open(config.tracking.experiment, {"scale": scale, "mlflow.note.content": note})
         for identity, label in known:
             self.adopt(identity, label)
-            folder = self._runs / identity
-            if self._uri is not None and (folder / RESULT).is_file() and run_id(folder):
-                send_unsent(self._uri, folder)
+            folder = RunFolder(self._runs / identity)
+            if self._uri is not None and folder.result and folder.run_id:
+                send_unsent(self._uri, folder.path)
 
     @impatient()
     def _open(self, experiment: str, about: Mapping[str, str]) -> None:
@@ -76,7 +76,7 @@ class ParentRun:
 
         A run that several sweeps share is a child of the newest of them.
         """
-        if self._uri is None or identity in self._known or not (child := run_id(self._runs / identity)):
+        if self._uri is None or identity in self._known or not (child := RunFolder(self._runs / identity).run_id):
             return
         self._known.add(identity)
         with self._guarded(), impatient():
@@ -88,7 +88,7 @@ class ParentRun:
     def ended(self, identity: str, label: str, killed: str | None = None) -> None:
         """Follow a run to its end; `killed` is the error of one whose process could not mark it as FAILED itself."""
         self.adopt(identity, label)
-        if self._uri is not None and killed and (child := run_id(self._runs / identity)):
+        if self._uri is not None and killed and (child := RunFolder(self._runs / identity).run_id):
             with self._guarded(), impatient():
                 self._client().set_tag(child, ERROR_TAG, killed[:500])
                 self._client().set_terminated(child, "FAILED")

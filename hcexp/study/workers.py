@@ -13,19 +13,16 @@ from pathlib import Path
 
 import torch
 
-from hcexp.callbacks.checkpoint_folder import by_step
-from hcexp.callbacks.progress import clock, short
 from hcexp.configuration import shareable
 from hcexp.disk.atomic import write_json
-from hcexp.run.run import RESULT
+from hcexp.run.folder import RESULT, RunFolder
 from hcexp.study.claim import Claim
 from hcexp.study.launch import LOST, launch
 from hcexp.study.point import Point
 from hcexp.study.queue import Queue
+from hcexp.tables.format import clock, short
 from hcexp.tracking.metrics import METRICS, tail
 
-LOG = "log.txt"
-CHECKPOINTS = "checkpoints"
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 60  # from SIGTERM to SIGKILL: time for a checkpoint
 TAIL_BYTES = 4096
@@ -140,7 +137,7 @@ def _stop(running: list[Worker]) -> None:
 
 
 def _start(claim: Claim, slot: int, workers: int) -> tuple[Worker, Connection]:
-    log = claim.point.run.directory / LOG
+    log = RunFolder(claim.point.run.directory).log
     log.unlink(missing_ok=True)
     begun = _newest(claim.point)
     process, go = launch(claim.point.arguments, log, claim.lock, _environment(slot, workers))
@@ -187,12 +184,12 @@ def _was_signalled(worker: Worker) -> bool:
 
 def _newest(point: Point) -> int:
     """Step of the newest checkpoint of a point's run, 0 without one. By its name: reading them all takes long."""
-    return max((step for step, _ in by_step(point.run.directory / CHECKPOINTS)), default=0)
+    return max((step for step, _ in RunFolder(point.run.directory).checkpoints), default=0)
 
 
 def _failure(worker: Worker) -> dict:
     """A result for a process that ended without one."""
-    lines = [line for line in _tail(worker.point.run.directory / LOG).splitlines() if line.strip()]
+    lines = [line for line in _tail(RunFolder(worker.point.run.directory).log).splitlines() if line.strip()]
     errors = [line for line in lines if "error: " in line]
     reason = (errors or lines or ["no output"])[-1].removeprefix("hcexp: error: ")
     return {

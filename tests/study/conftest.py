@@ -5,7 +5,7 @@ import optuna
 import pytest
 import yaml
 
-from hcexp.run.run import RESULT
+from hcexp.run.folder import RESULT
 from hcexp.study import Point, Row, load_sweep, plan
 
 

@@ -2,8 +2,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from hcexp.run.folder import RESULT
 from hcexp.run.lock import RunLock
-from hcexp.run.run import RESULT
 from hcexp.study.claim import settle_alike, take
 from hcexp.study.search.journal import JOURNAL, open_journal
 from hcexp.study.search.pruning import PRUNED

@@ -6,6 +6,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
+from hcexp.run.folder import LOG
 from hcexp.run.lock import RunLock
 from hcexp.run.run import Run
 from hcexp.study import Ledger, run_points, workers
@@ -79,7 +80,7 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(points, run, minute):
     stopped, finished = run([point], changed=kill)
     assert stopped["state"] == "stopped" and "(exit status -9); it goes on from step" in stopped["error"]
     assert (finished["state"], finished["steps"]) == ("finished", 150)
-    first, *_ = workers.STEP.findall((point.run.directory / workers.LOG).read_text())
+    first, *_ = workers.STEP.findall((point.run.directory / LOG).read_text())
     assert int(first[0]) > killed[0]
 
 
@@ -89,7 +90,7 @@ def test_a_process_has_the_lock_and_a_group_of_its_own(points, minute):
     minute.remove("steps=6")
     (point,) = points({"a": ["steps=2000"]})
     lock = RunLock.take(point.run.directory)
-    log = point.run.directory / workers.LOG
+    log = point.run.directory / LOG
     environment = workers._environment(0, 1) | {"OMP_NUM_THREADS": "1"}
     process, go = launch(point.arguments, log, lock, environment)
     go.send(True)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from hcexp.run.folder import LOG, RESULT
 from hcexp.run.lock import RunLock
-from hcexp.run.run import RESULT
 from hcexp.study import Ledger, run_points, workers
 from hcexp.study.claim import MAX_ATTEMPTS
 from hcexp.study.launch import LOST, Launched
@@ -255,13 +255,13 @@ def test_stopping_ends_the_processes_and_puts_their_points_back(ledger, launched
     def changed(running):
         seen[:] = running
         states = [open(f"/proc/{worker.process.pid}/stat").read().rpartition(")")[2].split()[0] for worker in running]
-        if len(running) == 3 and states[1] == "T" and workers._tail(running[2].point.run.directory / workers.LOG):
+        if len(running) == 3 and states[1] == "T" and workers._tail(running[2].point.run.directory / LOG):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_points(one, 3, changed=changed)
     assert [-worker.process.exitcode for worker in seen] == [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
-    assert _ends(int((seen[2].point.run.directory / workers.LOG).read_text()))
+    assert _ends(int((seen[2].point.run.directory / LOG).read_text()))
     assert one.tally() == Tally(4, 0, 0)  # nothing runs, nothing has failed
     launched.does = finish
     assert [name for name, _, _ in run(one)] == [*"abcd"]

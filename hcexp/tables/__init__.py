@@ -1,0 +1,1 @@
+"""How what was measured is written for people: numbers, rates, durations."""
