@@ -3,11 +3,16 @@ import os
 import random
 import shutil
 import signal
+from pathlib import Path
 from shutil import which
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
+
+if TYPE_CHECKING:
+    from hcexp.run.run import Run
 
 torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
 
@@ -73,6 +78,59 @@ def make_run(minute):
         return Run(compose(arguments), arguments)
 
     return make
+
+
+class Trained(NamedTuple):
+    """Runs in `runs`: finished ones of pre-norm and of dhc, one of dhc that was stopped at step 3; and the last calm."""
+
+    runs: Path
+    pre_norm: "Run"
+    dhc: "Run"
+    stopped: "Run"
+    calm: "Run"
+
+
+@pytest.fixture(scope="session")
+def trained(texts, tmp_path_factory):
+    """Runs that have trained, for reading alone: who writes takes `runs`."""
+    from hcexp.configuration import compose
+    from hcexp.run.module import TrainingModule
+    from hcexp.run.run import Run
+
+    folder = tmp_path_factory.mktemp("trained")
+
+    def make(runs, *overrides):
+        files = [f"data.files={texts}/train.txt", f"evaluation.files={texts}/held.txt"]
+        arguments = [*MINUTE, *files, f"paths.cache={texts}/cache", f"paths.runs={folder}/{runs}", *overrides]
+        return Run(compose(arguments), arguments)
+
+    keep = "callbacks.checkpoint.every_n_steps=4"
+    found = Trained(
+        folder / "runs",
+        make("runs", keep),
+        make("runs", keep, "residual=dhc", "residual.n=2", "residual.tanh=false", "seed=1"),
+        make("runs", "callbacks.checkpoint.every_n_steps=2", "residual=dhc"),
+        make("calm", "residual=dhc"),
+    )
+    for run in (found.pre_norm, found.dhc, found.calm):
+        run.train()
+
+    def stop(self, batch, batch_idx):
+        if self.trainer.global_step == 3:
+            raise RuntimeError("power cut")
+        return genuine(self, batch, batch_idx)
+
+    genuine = TrainingModule.training_step
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        patch.setattr(TrainingModule, "training_step", stop)
+        found.stopped.train()
+    return found
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    """A copy of the trained runs, for writing."""
+    return shutil.copytree(trained.runs, tmp_path / "runs")
 
 
 @pytest.fixture(scope="session")

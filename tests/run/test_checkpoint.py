@@ -2,21 +2,34 @@ import shutil
 
 import pytest
 import torch
+from torch.distributed import checkpoint as distributed
 
+import hcexp.run
 from hcexp.callbacks import latest
-from hcexp.run.checkpoint import load_trained
+from hcexp.run.checkpoint import read_checkpoint
 
 
-@pytest.fixture
-def run(make_run):
-    made = make_run()
-    made.train()
-    return made.directory
+def test_a_run_is_loaded_from_python(trained):
+    model, tokenizer, configuration = hcexp.run.load(str(trained.pre_norm.directory))
+    assert configuration.model.d == 32 and tokenizer.vocabulary_size == configuration.data.vocabulary_size
+    saved = torch.load(latest(trained.pre_norm.directory / "checkpoints"), weights_only=True)["state_dict"]
+    assert not model.training and all(torch.equal(w, saved[f"model.{n}"]) for n, w in model.state_dict().items())
+    early = hcexp.run.load(trained.pre_norm.directory, trained.pre_norm.directory / "checkpoints/step=000004.ckpt")
+    tokens = torch.arange(20)[None]
+    assert model(tokens).shape[:2] == (1, 20) and not torch.equal(model(tokens), early.model(tokens))
 
 
-def test_the_newest_checkpoint_is_read_or_one_by_its_file(run):
-    trained = load_trained(run)
-    assert trained.step == 6 and trained.checksum() == load_trained(run, latest(run / "checkpoints")).checksum()
+def test_shards_are_put_together(runs, trained):
+    run = runs / trained.pre_norm.identity
+    newest = latest(run / "checkpoints")
+    one = read_checkpoint(run)
+    content = torch.load(newest, weights_only=True)
+    shards = newest.with_name("step=000009.ckpt")
+    parts = {"state_dict": content.pop("state_dict"), "optimizer_0": {"lr": 1e-3}}
+    distributed.save(parts, checkpoint_id=shards, no_dist=True)
+    torch.save({**content, "global_step": 9}, shards / "meta.pt")
+    found = read_checkpoint(run)
+    assert found.step == 9 and found.checksum() == one.checksum() == read_checkpoint(run, newest).checksum()
 
 
 def cut(path):
@@ -29,37 +42,27 @@ def flip(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    ("harm", "what"),
-    [
-        (cut, "is cut off"),
-        (flip, "does not have the checksum of its "),
-        (lambda path: path.write_bytes(b""), "is empty"),
-        (lambda path: path.write_text("{}"), "is "),
-        (lambda path: torch.save({"step": Ellipsis}, path), "cannot be read (UnpicklingError)"),
-    ],
-)
-def test_a_file_that_is_no_checkpoint_is_named_in_one_line(run, refused, harm, what):
+HARM = {
+    "is cut off": cut,
+    "does not have the checksum of its ": flip,
+    "is empty": lambda path: path.write_bytes(b""),
+    "is ": lambda path: path.write_text("{}"),
+    "cannot be read (UnpicklingError)": lambda path: torch.save({"step": Ellipsis}, path),
+}
+
+
+def test_what_is_no_checkpoint_is_named_in_one_line(runs, trained, refused):
+    run = runs / trained.pre_norm.identity
     path = run / "checkpoints" / "other.ckpt"
-    shutil.copy(latest(run / "checkpoints"), path)
-    harm(path)
-    line = refused("analyse", path)
-    assert line.startswith(f"{path} is no checkpoint, or a damaged one: it {what}")
-    assert refused("evaluate", run, "--checkpoint", path) == line
-
-
-@pytest.mark.parametrize("content", [{"weight": torch.zeros(1)}, [1], {"state_dict": {}}])
-def test_what_torch_has_saved_need_not_be_a_checkpoint(run, refused, content):
-    torch.save(content, run / "model.pt")
-    assert refused("analyse", run / "model.pt") == (
-        f"{run}/model.pt is no checkpoint of a run: it has no state_dict and global_step"
-    )
-
-
-def test_another_file_of_the_run_is_no_checkpoint(run, refused):
+    for what, harm in HARM.items():
+        shutil.copy(latest(run / "checkpoints"), path)
+        harm(path)
+        line = refused("analyse", path)
+        assert line.startswith(f"{path} is no checkpoint, or a damaged one: it {what}")
+        assert refused("evaluate", run, "--checkpoint", path) == line
+    for content in ({"weight": torch.zeros(1)}, [1], {"state_dict": {}}):
+        torch.save(content, path)
+        assert refused("analyse", path) == f"{path} is no checkpoint of a run: it has no state_dict and global_step"
     assert refused("analyse", run / "result.json").startswith(f"{run}/result.json is no checkpoint, or a damaged one")
-
-
-def test_a_damaged_configuration_is_named_in_one_line(run, refused):
     (run / "config.yaml").write_text("a: [1\n")
-    assert refused("analyse", run).startswith(f"{run}/config.yaml is damaged: ")
+    assert refused("analyse", run).startswith(f"{run}/config.yaml is damaged ")
