@@ -81,7 +81,7 @@ def make_run(minute):
 
 
 class Trained(NamedTuple):
-    """Runs in `runs`: finished ones of pre-norm and of dhc, one of dhc that was stopped at step 3; and the last calm."""
+    """Runs in `runs`: finished ones of pre-norm and dhc, one of dhc that stopped at step 3; and that one calm."""
 
     runs: Path
     pre_norm: "Run"

@@ -13,6 +13,10 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
+class UnknownRun(argparse.ArgumentTypeError, ValueError):
+    """Of a word that names no run; argparse reports it as it is, and so does whoever takes it for a ValueError."""
+
+
 def parser(verb: str, doc: str) -> Parser:
     """A parser whose help is the verb's docstring."""
     return Parser(prog=f"hcexp {verb}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,7 +78,7 @@ def run_folder(word: str) -> Path:
     try:
         return find_run(word, Path(compose().paths.runs)).path
     except (FileNotFoundError, ValueError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise UnknownRun(str(error)) from None
 
 
 def whole(text: str) -> int:

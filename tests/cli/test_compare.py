@@ -7,9 +7,11 @@ from hcexp.run.scores import Evaluation, conditions
 
 
 @pytest.fixture
-def compare(hcexp, tmp_path):
+def compare(hcexp, runs):
     def call(*arguments):
-        return hcexp("compare", *arguments, f"paths.runs={tmp_path}/runs")
+        status, out, err = hcexp("compare", *arguments, f"paths.runs={runs}")
+        assert (status, err) == (0, ""), err
+        return out
 
     return call
 
@@ -18,71 +20,48 @@ def cells(out, name):
     return next(line.split()[1:] for line in out.splitlines() if line.split()[:1] == [name])
 
 
-def test_what_differs_is_shown_and_nothing_else(make_run, compare):
-    one, other = make_run(), make_run("residual=dhc", "residual.n=2", "optimizer.lr=0.001")
-    one.train(), other.train()
-    status, out, _ = compare(one.identity, str(other.directory))
-    assert status == 0
-    assert cells(out, "residual") == ["pre_norm", "dhc"]
-    assert cells(out, "residual.n") == ["–", "2"]
-    assert cells(out, "optimizer.lr") == ["0.003", "0.001"]
-    assert "model.d" not in out and "paths" not in out and "_target_" not in out
-    assert "made by: no difference" in out and "One seed" in out
+def test_what_differs_is_shown_and_nothing_else(trained, compare, runs):
+    one, other, unfinished = trained.pre_norm, trained.dhc, trained.stopped
+    out = compare(one.identity, str(runs / other.identity), unfinished.identity)
+    assert cells(out, "residual") == ["pre_norm", "dhc", "dhc"] and cells(out, "residual.n") == ["–", "2", "4"]
+    assert cells(out, "seed") == ["0", "1", "0"] and "model.d" not in out and "paths" not in out
+    assert "_target_" not in out and "made by: no difference" in out
+    losses = [run.result()["metrics"]["local/mean/loss"] for run in (one, other)]
+    shown = [cell.replace("−", "-") for cell in cells(out, "local/mean/loss")]
+    assert [float(cell) for cell in (shown[0], shown[1], shown[3])] == pytest.approx(
+        [*losses, losses[1] - losses[0]], abs=5e-5
+    )
+    assert shown[2] == shown[4] == "–"
+    assert "The seeds differ" in out and f"Not finished: {unfinished.identity[:8]} (failed)." in out
+    assert "One seed" in compare(one.identity, unfinished.identity)
 
 
-def test_final_metrics_stand_beside_each_other_with_their_difference(make_run, compare):
-    runs = [make_run(), make_run("seed=1"), make_run("seed=2")]
-    losses = [run.train()["metrics"]["local/mean/loss"] for run in runs]
-    _, out, _ = compare(*(run.identity for run in runs))
-    expected = [*losses, losses[1] - losses[0], losses[2] - losses[0]]
-    shown = [float(cell.replace("−", "-")) for cell in cells(out, "local/mean/loss")]
-    assert shown == pytest.approx(expected, abs=5e-5)
-    assert "The seeds differ" in out
-
-
-def test_what_was_evaluated_since_is_among_them(make_run, compare):
-    one, other = make_run(), make_run("seed=1")
-    for run, accuracy in ((one, 0.25), (other, 0.5)):
-        result = run.train()
+def test_what_was_evaluated_since_is_among_them(trained, compare, runs):
+    for run, accuracy in ((trained.pre_norm, 0.25), (trained.dhc, 0.5)):
+        result = run.result()
         own = conditions(result["config"], "downstream")
         for step, score in ((result["steps"], accuracy), (1, 0.9)):  # the later one is of an early checkpoint
-            folder = run.directory / "evaluations"
+            folder = runs / run.identity / "evaluations"
             folder.mkdir(exist_ok=True)
             evaluation = Evaluation("downstream", step, own, {"downstream/mean/accuracy": score})
             (folder / f"downstream-{step}.json").write_text(json.dumps(evaluation._asdict()))
-    _, out, _ = compare(one.identity, other.identity)
+    out = compare(trained.pre_norm.identity, trained.dhc.identity)
     assert cells(out, "downstream/mean/accuracy") == ["0.2500", "0.5000", "+0.2500"]
 
 
-def test_a_run_that_is_not_finished_is_named(make_run, compare, interrupt):
-    one, other = make_run(), make_run("seed=1")
-    one.train()
-    interrupt(1, RuntimeError("power cut"))
-    with pytest.raises(RuntimeError):
-        other.train()
-    _, out, _ = compare(one.identity, other.identity)
-    assert f"Not finished: {other.identity[:8]} (failed)." in out
-
-
-def test_a_run_that_was_set_aside_is_told_from_the_one_in_its_place(make_run, compare, tmp_path):
-    run = make_run()
-    run.train()
-    aside = tmp_path / "runs" / "stale" / f"{run.identity}-1"
-    shutil.copytree(run.directory, aside)
+def test_a_run_that_was_set_aside_is_told_from_the_one_in_its_place(trained, compare, runs):
+    aside = runs / "stale" / f"{trained.dhc.identity}-1"
+    shutil.copytree(trained.dhc.directory, aside)
     result = json.loads((aside / "result.json").read_text())
+    assert "made by: no difference" in compare(trained.dhc.identity, aside)
     result["record"]["code"] = "0" * 64
     (aside / "result.json").write_text(json.dumps({**result, "state": "failed"}))
-    status, out, _ = compare(run.identity, aside)
-    assert status == 0 and cells(out, "code")[1] == "0" * 12
+    out = compare(trained.dhc.identity, aside)
+    assert cells(out, "code")[1] == "0" * 12
     assert out.split().count(aside.name) == 3, "a table each of making and metrics, and the note"
     assert f"Not finished: {aside.name} (failed)." in out
 
 
-def test_one_run_is_not_enough(compare):
-    status, _, err = compare("0123")
-    assert status == 2 and "two runs at least" in err
-
-
-def test_what_is_no_run_is_refused_in_one_line(compare):
-    status, _, err = compare("nothing", "at_all")
-    assert status == 2 and len(err.strip().splitlines()) == 1 and "nothing" in err
+def test_what_cannot_be_compared_is_refused_in_one_line(refused, runs):
+    assert "two runs at least" in refused("compare", "0123")
+    assert "nothing is neither the folder of a run" in refused("compare", "nothing", "at_all", f"paths.runs={runs}")

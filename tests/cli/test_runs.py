@@ -1,163 +1,107 @@
 import json
+import shutil
 
 import pytest
-from filelock import FileLock
-
-from hcexp.run.folder import find_run, made_in, names, origins, run_folders
 
 
 @pytest.fixture
-def trained(make_run):
-    """A pre-norm run and a dhc run, finished."""
-    runs = [make_run(), make_run("residual=dhc", "residual.n=2", "residual.tanh=false", "seed=1")]
-    for run in runs:
-        run.train()
-    return runs
+def listed(hcexp, runs):
+    """Lists the trained runs, or those of another folder: the words of each line."""
 
-
-@pytest.fixture
-def runs(hcexp, tmp_path):
-    def call(*arguments):
-        return hcexp("runs", f"paths.runs={tmp_path}/runs", *arguments)
+    def call(*arguments, folder=runs):
+        status, out, err = hcexp("runs", f"paths.runs={folder}", *arguments)
+        assert (status, err) == (0, ""), err
+        return [line.split() for line in out.splitlines() if line.strip() and "─" not in line][1:]
 
     return call
 
 
-def lines(out):
-    return [line.split() for line in out.splitlines() if line.strip() and "─" not in line][1:]
+def test_every_run_is_listed_with_mode_state_and_measures(trained, listed):
+    first, second, third, why = listed()
+    assert first[:6] == [trained.pre_norm.identity, "pre_norm", "tiny", "0", "finished", "6"]
+    assert second[:8] == [trained.dhc.identity, "dhc", "n=2", "tanh=false", "tiny", "1", "finished", "6"]
+    assert second[8] == f"{trained.dhc.result()['metrics']['local/mean/loss']:.3f}"
+    assert third[:6] == [trained.stopped.identity, "dhc", "n=4", "tiny", "0", "failed"] and third[6] == "3/6"
+    assert " ".join(why) == f"{trained.stopped.identity}: power cut"
 
 
-def test_every_run_is_listed_with_mode_state_and_measures(trained, runs):
-    status, out, _ = runs()
-    first, second = lines(out)
-    assert status == 0
-    assert first[:6] == [trained[0].identity, "pre_norm", "tiny", "0", "finished", "6"]
-    assert second[:8] == [trained[1].identity, "dhc", "n=2", "tanh=false", "tiny", "1", "finished", "6"]
-    assert second[8] == f"{trained[1].result()['metrics']['local/mean/loss']:.3f}"
+CHOSEN = {
+    "residual=dhc": [1, 2],
+    "residual=pre_norm,dhc seed=0": [0, 2],
+    "residual.n=2": [1],
+    "seed=range(1,3)": [1],
+    "seed=0 scale=tiny": [0, 2],
+    "residual=glob(*)": [0, 1, 2],
+    "residual=glob(*,exclude=pre*)": [1, 2],
+    "seed=glob('1*') scale=glob(t*)": [1],
+    "residual=glob(*hc) residual.n=glob(*)": [1, 2],
+}
+REFUSED = {
+    "residul=dhc": "residul is not a knob of any run in {}, did you mean residual",
+    "optimizer.l=1": "optimizer.l is not a knob of any run in {}, did you mean optimizer.lr",
+    "residul=glob(*)": "residul is not a knob of any run in {}, did you mean residual",
+    "seed=interval(0,3)": "seed=interval(0,3): give one value, several as 0,1, a range as range(0,3), or a pattern as",
+}
 
 
-@pytest.mark.parametrize(
-    "wanted, found",
-    [
-        (["residual=dhc"], [1]),
-        (["residual=pre_norm,dhc"], [0, 1]),
-        (["residual.n=2"], [1]),
-        (["seed=range(1,3)"], [1]),
-        (["seed=0", "scale=tiny"], [0]),
-        (["residual=dhc", "seed=0"], []),
-        (["residual=glob(*)"], [0, 1]),
-        (["residual=glob(*,exclude=pre*)"], [1]),
-        (["seed=glob('0*')", "scale=glob(t*)"], [0]),
-        (["residual=glob(*hc)", "residual.n=glob(*)"], [1]),
-    ],
-    ids=str,
-)
-def test_overrides_choose_among_the_runs(trained, runs, wanted, found):
-    _, out, _ = runs(*wanted)
-    assert [line[0] for line in lines(out)] == [trained[index].identity for index in found]
-    assert found or "no run with these values" in out
+def test_overrides_choose_among_the_runs(trained, listed, hcexp, runs, refused):
+    names = [run.identity for run in (trained.pre_norm, trained.dhc, trained.stopped)]
+    for wanted, found in CHOSEN.items():
+        lines = [line for line in listed(*wanted.split()) if not line[0].endswith(":")]
+        assert [line[0] for line in lines] == [names[index] for index in found], wanted
+    assert "no run with these values" in hcexp("runs", f"paths.runs={runs}", "residual=pre_norm", "seed=1")[1]
+    for wanted, line in REFUSED.items():
+        assert refused("runs", f"paths.runs={runs}", wanted).startswith(line.format(runs))
 
 
-@pytest.mark.parametrize(
-    ("wanted", "line"),
-    [
-        ("residul=dhc", "residul is not a knob of any run in {}/runs, did you mean residual"),
-        ("optimizer.l=1", "optimizer.l is not a knob of any run in {}/runs, did you mean optimizer.lr"),
-        (
-            "seed=interval(0,3)",
-            "seed=interval(0,3): give one value, several as 0,1, a range as range(0,3), or a pattern as glob(*)",
-        ),
-        ("residul=glob(*)", "residul is not a knob of any run in {}/runs, did you mean residual"),
-    ],
-)
-def test_what_no_run_can_have_is_told_in_one_line(trained, runs, tmp_path, wanted, line):
-    status, _, error = runs(wanted)
-    assert status == 2 and error.splitlines()[-1].startswith(f"hcexp: error: {line.format(tmp_path)}")
+def test_runs_are_sorted_by_loss(trained, listed):
+    losses = {run.identity: run.result()["metrics"]["local/mean/loss"] for run in (trained.pre_norm, trained.dhc)}
+    assert [line[0] for line in listed("--sort", "loss")][:2] == sorted(losses, key=losses.get)
 
 
-def test_runs_are_sorted_by_loss(trained, runs):
-    _, out, _ = runs("--sort", "loss")
-    losses = {run.identity: run.result()["metrics"]["local/mean/loss"] for run in trained}
-    assert [line[0] for line in lines(out)] == sorted(losses, key=losses.get)
+def test_a_run_that_was_set_aside_keeps_its_curves(trained, listed, runs):
+    aside = runs / "stale" / f"{trained.pre_norm.identity}-1"
+    shutil.copytree(trained.pre_norm.directory, aside)
+    result = json.loads((aside / "result.json").read_text())
+    result["metrics"] = {}  # what is left are the curves
+    (aside / "result.json").write_text(json.dumps(result))
+    (line,) = listed(folder=aside.parent)
+    assert line[0] == aside.name and line[7] == "train" and float(line[6]) > 0
 
 
-def test_a_run_is_running_while_its_lock_is_held_and_stopped_afterwards(make_run, tracked, interrupt, tmp_path):
-    run = make_run(*tracked, "callbacks.checkpoint.every_n_steps=2")
-    interrupt(3)
-    with pytest.raises(KeyboardInterrupt):
-        run.train()
-    (failed,) = run_folders(tmp_path / "runs")
-    assert failed.state == "failed"
-    (run.directory / "result.json").unlink()  # as after kill -9
-    (stopped,) = run_folders(tmp_path / "runs")
-    assert (stopped.state, stopped.step) == ("stopped", 3)
-    assert stopped.loss[0] == "train" and stopped.loss[1] > 0
-    with FileLock(run.directory / ".lock"):
-        (running,) = run_folders(tmp_path / "runs")
-        assert running.state == "running"
-
-
-def test_a_run_that_was_set_aside_keeps_its_curves(make_run, tracked, hcexp, tmp_path):
-    run = make_run(*tracked)
-    run.train()
-    losses = {name: value for name, value in run.result()["metrics"].items() if name != "local/mean/loss"}
-    result = json.dumps({**run.result(), "metrics": losses})
-    (run.directory / "result.json").write_text(result)  # what is left are the curves
-    before = next(run_folders(tmp_path / "runs")).loss
-    aside = tmp_path / "runs" / "stale" / f"{run.identity}-1"
-    aside.parent.mkdir()
-    run.directory.rename(aside)
-    (after,) = run_folders(tmp_path / "runs" / "stale")
-    assert after.loss == before and before[0] == "train"
-    assert not (aside.parent / "mlflow.db").exists()
-    status, out, _ = hcexp("runs", f"paths.runs={aside.parent}")
-    assert status == 0 and lines(out)[0][0] == aside.name
-
-
-def test_a_run_was_made_where_it_lies_unless_it_was_set_aside(tmp_path):
-    runs = tmp_path / "runs"
-    assert made_in(runs / "0123") == runs and made_in(runs / "stale" / "0123-12") == runs
-    assert made_in(tmp_path / "stale" / "0123") == tmp_path / "stale", "a folder of runs may have this name"
-
-
-def test_runs_of_one_name_are_called_by_the_way_to_them(tmp_path):
-    one, other, aside = (tmp_path / "a" / way / "0123" for way in ("runs", "more", "runs/stale"))
-    assert names([one, other.with_name("4567"), one]) == ["0123", "4567", "0123"]
-    assert names([one, other]) == ["runs/0123", "more/0123"] and names([one, aside]) == ["0123", "stale/0123"]
-    assert origins([one, other]) == ["runs", "more"] and origins([one, aside]) == ["runs", "runs/stale"]
-    assert len(set(origins([one, one.with_name("4567")]))) == 1
-
-
-def test_a_failed_run_says_why(make_run, interrupt, runs):
-    run = make_run()
-    interrupt(1, RuntimeError("power cut"))
-    with pytest.raises(RuntimeError):
-        run.train()
-    _, out, _ = runs()
-    assert "failed" in out and f"{run.identity}: power cut" in out
-
-
-def test_no_runs_are_no_error(runs):
-    status, out, _ = runs()
+def test_no_runs_are_no_error(hcexp, tmp_path):
+    status, out, _ = hcexp("runs", f"paths.runs={tmp_path}/none")
     assert status == 0 and "no run in" in out
 
 
-def test_a_run_is_named_by_its_folder_or_by_how_its_name_begins(trained, tmp_path):
-    folder = trained[0].directory
-    assert find_run(str(folder), tmp_path).path == folder
-    assert find_run(folder.name[:8], tmp_path / "runs").path == folder
-    with pytest.raises(ValueError, match="write more of it"):
-        find_run("", tmp_path / "runs")
-    with pytest.raises(FileNotFoundError, match="neither the folder of a run"):
-        find_run("nothing", tmp_path / "runs")
+def test_a_damaged_run_is_listed_as_such_and_the_others_too(trained, listed, runs):
+    harm = {
+        "text": ("config.yaml", "a: [1\n"),
+        "unchosen": ("config.yaml", "seed: 0\n"),
+        "list": ("result.json", "[]"),
+        "lost": ("result.json", '{"state": "finished"}'),
+        "metrics": ("result.json", '{"state": "pruned", "steps": 1, "metrics": 3, "config": {}}'),
+    }
+    for name, (file, text) in harm.items():
+        shutil.copytree(trained.pre_norm.directory, runs / name)
+        (runs / name / file).write_text(text)
+    lines = listed("residual=pre_norm")
+    assert [line[0] for line in lines[:1]] == [trained.pre_norm.identity] and lines[0][4] == "finished"
+    assert {line[0]: line[4] for line in lines[1:6]} == dict.fromkeys(harm, "damaged")
+    said = {line[0]: " ".join(line) for line in lines[6:]}
+    assert len(said) == 5 and all(" is damaged (" in line for line in said.values())
+    assert {str(runs / name / file) for name, (file, _) in harm.items()} - set(said) <= {
+        str(runs / name / "result.json") for name in ("lost", "metrics")
+    }
 
 
-@pytest.mark.parametrize("text", ["", "a: [1\n", "a word"])
-def test_a_damaged_configuration_is_told_in_one_line(runs, tmp_path, text):
-    path = tmp_path / "runs" / "0123" / "config.yaml"
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
-    status, _, error = runs()
-    assert status == 2
-    assert error.splitlines()[-1] == f"hcexp: error: {path} is damaged: restore it, or delete the folder"
-    assert "Traceback" not in error
+def test_every_verb_takes_the_name_that_is_listed(refused, trained, tmp_path, monkeypatch):
+    shutil.copytree(trained.pre_norm.directory, tmp_path / "runs" / "0123456789abcdef")
+    config = tmp_path / "runs" / "0123456789abcdef" / "config.yaml"
+    config.write_text("seed: [")
+    monkeypatch.chdir(tmp_path)
+    for words in (["export"], ["analyse"], ["evaluate"], ["compare", "0123"], ["train", "--resume"]):
+        assert "runs/0123456789abcdef/config.yaml is damaged (" in refused(*words, "0123"), words
+        assert "neither the folder of a run nor the beginning of one's name in runs" in refused(*words, "9"), words
+    shutil.copytree(config.parent, tmp_path / "runs" / "0124")
+    assert refused("export", "012").endswith("0123456789abcdef, 0124: write more of it")

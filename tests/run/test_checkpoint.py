@@ -1,6 +1,5 @@
 import shutil
 
-import pytest
 import torch
 from torch.distributed import checkpoint as distributed
 

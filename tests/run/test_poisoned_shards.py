@@ -34,56 +34,63 @@ def in_the_last_file(folder, marker):
     torch.save({"callbacks": Poison(marker)}, folder / "meta.pt")
 
 
-@pytest.fixture(params=[in_metadata, in_a_shard, in_the_last_file])
-def poisoned(request, tmp_path):
-    """Makes the newest checkpoint of a run one that writes the file that is returned."""
-
-    def poison(run):
-        marker, folder = tmp_path / "marker", run / "checkpoints" / "step=000009.ckpt"
-        distributed.save({"state_dict": {"weight": torch.ones(3)}}, checkpoint_id=folder, no_dist=True)
-        torch.save({"callbacks": {}}, folder / "meta.pt")
-        request.param(folder, marker)
-        return marker
-
-    return poison
+POISONS = {7: in_metadata, 8: in_a_shard, 9: in_the_last_file}
 
 
-def test_a_poison_works_where_nobody_looks(tmp_path):
+@pytest.fixture
+def marker(tmp_path):
+    return tmp_path / "marker"
+
+
+@pytest.fixture
+def poison(marker, monkeypatch):
+    """Gives a run newer checkpoints, each of which would write `marker` in its own way; what is drawn is left out."""
+    monkeypatch.setattr("hcexp.cli.drawn.draw_alone", lambda *arguments: [])
+
+    def give(run):
+        for step, harm in POISONS.items():
+            folder = run / "checkpoints" / f"step={step:06}.ckpt"
+            distributed.save({"state_dict": {"weight": torch.ones(3)}}, checkpoint_id=folder, no_dist=True)
+            torch.save({"callbacks": {}}, folder / "meta.pt")
+            harm(folder, marker)
+        return run
+
+    return give
+
+
+def test_a_poison_works_where_nobody_looks(tmp_path, marker):
+    in_metadata(tmp_path, marker)
     with pytest.raises(AttributeError):  # what it leaves is no metadata
-        in_metadata(tmp_path, tmp_path / "marker")
         distributed.FileSystemReader(tmp_path).read_metadata()
-    assert (tmp_path / "marker").exists()
+    assert marker.exists()
 
 
-def test_a_stopped_run_is_listed_analysed_and_goes_on_without_it(hcexp, runs, trained, poisoned):
-    run = runs / trained.stopped.identity
-    marker = poisoned(run)
+def test_a_stopped_run_is_listed_analysed_and_goes_on_without_it(hcexp, refused, runs, trained, poison, marker):
+    run = poison(runs / trained.stopped.identity)
     for words in (["runs"], ["compare", run, runs / trained.dhc.identity]):
         assert hcexp(*words, f"paths.runs={runs}")[0] == 0
     assert hcexp("analyse", run, "--tokens", 64)[0] == 0
-    with pytest.warns(UserWarning, match="step=000009.ckpt cannot be read .* goes on from step=000002.ckpt"):
+    for step in POISONS:
+        shards = run / "checkpoints" / f"step={step:06}.ckpt"
+        for verb in ("export", "evaluate"):
+            line = refused(verb, run, "--checkpoint", shards)
+            assert line == f"{shards} is no checkpoint, or a damaged one: it cannot be read (UnpicklingError)"
+    unread = r"cannot be read \(UnpicklingError\)"
+    with pytest.warns(
+        UserWarning, match=f"step=000009.ckpt {unread}, .*{unread}, .*{unread}: .* from step=000002.ckpt"
+    ):
         assert hcexp("train", "--resume", run)[0] == 0
     assert not marker.exists()
 
 
-def test_a_finished_run_is_reported_without_it(hcexp, runs, trained, poisoned, texts, tmp_path):
-    marker = poisoned(runs / trained.pre_norm.identity)
+def test_a_finished_run_is_reported_without_it(hcexp, runs, trained, poison, marker, texts, tmp_path):
+    poison(runs / trained.pre_norm.identity)
     rows = [{"label": "Pre-Norm", "overrides": []}]
     sweep = {"title": "One", "baseline": "Pre-Norm", "overrides": list(MINUTE), "seeds": [0], "rows": rows}
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(sweep))
     files = [f"data.files={texts}/train.txt", f"evaluation.files={texts}/held.txt", f"paths.cache={texts}/cache"]
     status, out, err = hcexp("report", tmp_path / "one.yaml", "--analyse", *files, f"paths.runs={runs}")
     assert status == 0 and "step 6 of 6" in out, out + err
-    assert not marker.exists()
-
-
-def test_what_is_given_as_the_checkpoint_is_refused(refused, runs, trained, poisoned):
-    run = runs / trained.pre_norm.identity
-    marker = poisoned(run)
-    shards = run / "checkpoints" / "step=000009.ckpt"
-    for verb in ("export", "evaluate"):
-        line = refused(verb, run, "--checkpoint", shards)
-        assert line == f"{shards} is no checkpoint, or a damaged one: it cannot be read (UnpicklingError)"
     assert not marker.exists()
 
 
