@@ -1,13 +1,18 @@
+import os
+
 import pytest
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.distributed import checkpoint as distributed
 
-from hcexp.callbacks import latest, to_go_on_from
+from hcexp.callbacks import damage, latest, to_go_on_from
+from hcexp.callbacks.checkpoint_folder import DAMAGED
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
     """Three checkpoints."""
+    monkeypatch.setenv(DAMAGED, "")
     for step in ("000009", "000010", "1000000"):
         torch.save({"step": torch.full((1000,), float(step))}, tmp_path / f"step={step}.ckpt")
     (tmp_path / "step=9999999.ckpt.partial").touch()
@@ -17,14 +22,6 @@ def folder(tmp_path):
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:-30])
-
-
-def halve(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path):
-    path.write_bytes(b"")
 
 
 def flip(path):
@@ -41,79 +38,78 @@ def unfinish(path):
 
 def shards(path):
     path.unlink()
-    state = {"state_dict": {"weight": torch.arange(1000.0), "bias": torch.ones(3)}}
+    state = {"state_dict": {"weight": torch.arange(1000.0), "bias": torch.ones(3)}, "optimizer_0": {"lr": 1e-3}}
     distributed.save(state, checkpoint_id=path, no_dist=True)
     torch.save({"callbacks": {}}, path / "meta.pt")
 
 
-def cut_the_last_of_shards(path):
-    shards(path)
-    cut(path / "meta.pt")
+def in_shards(harm, pattern):
+    def harm_shards(path):
+        shards(path)
+        harm(next(path.glob(pattern)))
+
+    return harm_shards
 
 
-def cut_a_shard(path):
-    shards(path)
-    (shard,) = path.glob("*.distcp")
-    cut(shard)
+def point_elsewhere(path):
+    """At a file of another folder, which is long enough."""
+    (path.parents[1] / "other").write_bytes(bytes(10_000))
+    path.write_bytes(path.read_bytes().replace(b"__0_0.distcp", b"../../other "))
 
 
-def lose_a_shard(path):
-    shards(path)
-    (shard,) = path.glob("*.distcp")
-    shard.unlink()
-
-
-def lose_what_shards_hold(path):
-    shards(path)
-    (path / ".metadata").unlink()
-
-
-def cut_what_shards_hold(path):
-    shards(path)
-    cut(path / ".metadata")
-
-
-def other(path):
-    torch.save({"step": Ellipsis}, path)
+HARM = [
+    (cut, "is cut off"),
+    (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "is cut off"),
+    (lambda path: path.write_bytes(b""), "is empty"),
+    (flip, "does not have the checksum of its .*data"),
+    (unfinish, "is not complete"),
+    (in_shards(cut, "meta.pt"), "is cut off"),
+    (in_shards(cut, "*.distcp"), "is cut off in __0_0.distcp"),
+    (in_shards(os.unlink, "*.distcp"), "is cut off in __0_0.distcp"),
+    (in_shards(os.unlink, ".metadata"), "is not complete"),
+    (in_shards(cut, ".metadata"), r"cannot be read \(UnpicklingError\)"),
+    (in_shards(point_elsewhere, ".metadata"), "has a shard elsewhere"),
+    (lambda path: torch.save({"step": Ellipsis}, path), r"cannot be read \(UnpicklingError\)"),
+]
 
 
 def test_the_newest_goes_by_step(folder):
     assert latest(folder).name == to_go_on_from(folder).name == "step=1000000.ckpt"
     assert latest(folder / "missing") is None and to_go_on_from(folder / "missing") is None
-
-
-def test_shards_that_are_all_there_are_taken(folder):
     shards(folder / "step=1000000.ckpt")
     assert latest(folder).name == to_go_on_from(folder).name == "step=1000000.ckpt"
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (cut, "is cut off"),
-        (halve, "is cut off"),
-        (empty, "is empty"),
-        (flip, "does not have the checksum of its .*data"),
-        (unfinish, "is not complete"),
-        (cut_the_last_of_shards, "is cut off"),
-        (cut_a_shard, "is cut off in __0_0.distcp"),
-        (lose_a_shard, "is cut off in __0_0.distcp"),
-        (lose_what_shards_hold, "is not complete"),
-        (cut_what_shards_hold, r"cannot be read \(UnpicklingError\)"),
-        (other, r"cannot be read \(UnpicklingError\)"),
-    ],
-)
-def test_of_a_damaged_one_the_one_before_is_taken_and_both_are_named(folder, damage, reason):
-    damage(folder / "step=1000000.ckpt")
+@pytest.mark.parametrize(("harm", "reason"), HARM)
+def test_of_a_damaged_one_the_one_before_is_taken_and_both_are_named(folder, harm, reason):
+    harm(folder / "step=1000000.ckpt")
     assert latest(folder).name == "step=000010.ckpt"
     with pytest.warns(UserWarning, match=f"step=1000000.ckpt {reason}.*: the run goes on from step=000010.ckpt"):
         assert to_go_on_from(folder).name == "step=000010.ckpt"
-    damage(folder / "step=000010.ckpt")
-    damage(folder / "step=000009.ckpt")
+    harm(folder / "step=000010.ckpt")
+    harm(folder / "step=000009.ckpt")
     assert latest(folder) is None
     with pytest.raises(ValueError, match=f"no checkpoint in {folder} is whole: .*{reason}.*delete the folder") as error:
         to_go_on_from(folder)
     assert "\n" not in str(error.value)
+
+
+def test_the_first_process_reads_every_byte_and_the_others_go_where_it_goes(folder, monkeypatch):
+    newest = folder / "step=1000000.ckpt"
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    flip(newest)
+    assert damage(newest, thorough=False) is None and to_go_on_from(folder) == newest, "it trusts the first"
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    with pytest.warns(UserWarning, match="does not have the checksum"):
+        assert to_go_on_from(folder).name == "step=000010.ckpt"
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # one that the first has started
+    assert to_go_on_from(folder).name == "step=000010.ckpt"
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    monkeypatch.setenv("WORLD_SIZE", "2")  # started by others together with this one: they cannot know
+    with pytest.raises(ValueError, match=f"{newest} does not have the checksum .*: delete it, and the same command"):
+        to_go_on_from(folder)
+    newest.unlink()
+    assert to_go_on_from(folder).name == "step=000010.ckpt" and os.environ[DAMAGED] == ""
 
 
 def test_every_damage_that_matters_is_found(folder):

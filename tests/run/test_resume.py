@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 
 import pytest
@@ -11,13 +10,9 @@ from hcexp.run.module import TrainingModule
 
 
 @pytest.fixture
-def stopped(hcexp, minute, interrupt, tmp_path):
-    """The folder of a run that was stopped at step 3."""
-    interrupt(3)
-    assert hcexp("train", *minute, "residual=dhc", "callbacks.checkpoint.every_n_steps=2")[0] == 130
-    interrupt(None)
-    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
-    return folder
+def stopped(runs, trained):
+    """The folder of a run that was stopped at step 3, somewhere else than where it began."""
+    return runs / trained.stopped.identity
 
 
 def contents(folder):
@@ -28,36 +23,31 @@ def losses(result):
     return {name: value for name, value in result["metrics"].items() if name.startswith(("train/loss", "local/"))}
 
 
-@pytest.fixture
-def calm(hcexp, minute, tmp_path):
-    """The result of the run, undisturbed."""
-    elsewhere = tmp_path / "calm"
-    assert hcexp("train", *minute, "residual=dhc", f"paths.runs={elsewhere}")[0] == 0
-    return json.loads(next(elsewhere.glob("*/result.json")).read_text())
-
-
-def test_a_run_goes_on_as_it_was_configured(hcexp, stopped, calm, minute):
-    status, out, _ = hcexp("train", "--resume", stopped, "callbacks.progress.seconds=0", "tracking=none")
-    assert status == 0 and out.endswith(f"run {stopped}\n")
-    result = json.loads((stopped / "result.json").read_text())
+def test_a_run_goes_on_as_it_was_configured(hcexp, stopped, trained):
+    """Under the search that pruned it too, whose trial is over and takes no more reports."""
+    config = OmegaConf.load(stopped / "config.yaml")
+    config.callbacks.pruning = {
+        "_target_": "hcexp.study.search.pruning.Pruning",
+        "journal": str(stopped.parent / "none"),
+        "study": "tune",
+        "trial": 0,
+        "pruner": {"name": "median"},
+    }
+    OmegaConf.save(config, stopped / "config.yaml")
+    status, out, err = hcexp("train", "--resume", stopped, "callbacks.progress.seconds=0", "tracking=none")
+    assert status == 0 and out.endswith(f"run {stopped}\n"), err
+    result, calm = json.loads((stopped / "result.json").read_text()), trained.calm.result()
     assert losses(result) == losses(calm) and result["identity"] == calm["identity"] == stopped.name
-    assert result["overrides"] == [*minute, "residual=dhc", "callbacks.checkpoint.every_n_steps=2"]
+    assert result["overrides"] == trained.stopped.overrides
     assert result["config"]["callbacks"]["progress"]["seconds"] == 10
     status, again, _ = hcexp("train", "--resume", stopped)
     assert status == 0 and again.startswith("this run was finished before")
 
 
-def test_it_may_have_been_moved(hcexp, stopped, calm, tmp_path):
-    moved = tmp_path / "moved" / stopped.name
-    shutil.move(stopped, moved)
-    assert hcexp("train", "--resume", moved)[0] == 0
-    assert losses(json.loads((moved / "result.json").read_text())) == losses(calm)
-
-
-def test_it_may_go_on_elsewhere_and_the_result_says_so(hcexp, stopped, calm):
+def test_it_may_go_on_elsewhere_and_the_result_says_so(hcexp, stopped, trained):
     assert hcexp("train", f"--resume={stopped}", "trainer.accumulate_grad_batches=2", "+trainer.num_nodes=1")[0] == 0
     result = json.loads((stopped / "result.json").read_text())
-    assert losses(result) == pytest.approx(losses(calm), rel=1e-5)
+    assert losses(result) == pytest.approx(losses(trained.calm.result()), rel=1e-5)
     assert result["identity"] == stopped.name and result["config"]["trainer"]["accumulate_grad_batches"] == 1
     first, second = result["attempts"]
     assert (first["step"], first["trainer.accumulate_grad_batches"]) == (0, 1)
@@ -75,15 +65,20 @@ REFUSED = {
     "paths.runs=elsewhere": "paths.runs=elsewhere: with --resume it is that of the run,",
     "optimizer.rate=1": "optimizer.rate is not a knob here",
     "data.workers=many": "data.workers=many is not allowed: it must be a whole number",
+    "data.files={other}": ".*data: .* → ",
+    "evaluation.files={other}": ".*evaluation: .* → ",
 }
 
 
-def test_whatever_would_make_another_run_is_refused_and_shown(refused, stopped):
-    before = contents(stopped)
+def test_whatever_would_make_another_run_is_refused_and_shown(refused, stopped, tmp_path):
+    before, other = contents(stopped), tmp_path / "other.txt"
+    other.write_text("other words " * 1000)
     for overrides, shown in REFUSED.items():
-        line = refused("train", "--resume", stopped, *overrides.split())
+        line = refused("train", "--resume", stopped, *overrides.format(other=other).split())
         assert re.match(shown, line), line
     assert contents(stopped) == before
+    none = tmp_path / "none"
+    assert refused("train", "--resume", none) == f"{none} is not the folder of a run: it has no config.yaml"
 
 
 def test_an_edited_configuration_is_refused_and_shown(refused, stopped):
@@ -96,15 +91,8 @@ def test_an_edited_configuration_is_refused_and_shown(refused, stopped):
     assert "one of its knobs, or the data" in refused("train", "--resume", stopped)
     before.pop(stopped / "identity.json")
     assert contents(stopped) == before
-    path.write_text("seed: [")
-    assert refused("train", "--resume", stopped).startswith(f"{path} is damaged: ")
-
-
-def test_other_data_are_refused_by_their_fingerprint(refused, stopped, tmp_path):
-    (tmp_path / "other.txt").write_text("other words " * 1000)
-    for section in ("data", "evaluation"):
-        line = refused("train", "--resume", stopped, f"{section}.files={tmp_path}/other.txt")
-        assert f"{section}: " in line and " → " in line and "optimizer" not in line
+    (stopped / "attempts.json").write_text("[{")
+    assert refused("train", "--resume", stopped).startswith(f"{stopped}/attempts.json is damaged (")
 
 
 def test_a_mode_of_ones_own_is_found_where_it_was(hcexp, minute, interrupt, tmp_path):
@@ -117,27 +105,6 @@ def test_a_mode_of_ones_own_is_found_where_it_was(hcexp, minute, interrupt, tmp_
     (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     status, _, err = hcexp("train", "--resume", folder, "data.workers=0")
     assert (status, err.count("error")) == (0, 0), err
-
-
-def test_a_pruned_trial_goes_on_without_the_search_that_pruned_it(hcexp, stopped, monkeypatch):
-    """The study's trial is over, and takes no more reports."""
-    path = stopped / "config.yaml"
-    config = OmegaConf.load(path)
-    config.callbacks.pruning = {
-        "_target_": "hcexp.study.search.pruning.Pruning",
-        "journal": str(stopped.parent / "none"),
-        "study": "tune",
-        "trial": 0,
-        "pruner": {"name": "median"},
-    }
-    OmegaConf.save(config, path)
-    status, _, err = hcexp("train", "--resume", stopped)
-    assert status == 0, err
-
-
-def test_what_is_no_run_is_refused(refused, tmp_path):
-    line = refused("train", "--resume", tmp_path / "none")
-    assert line == f"--resume={tmp_path / 'none'} is not the folder of a run: it has no config.yaml"
 
 
 def test_sigterm_is_no_success(hcexp, minute, monkeypatch):
