@@ -25,7 +25,7 @@ def test_a_second_process_waits_for_the_first(make_run, fits, capsys):
         time.sleep(0.3)
         assert second.is_alive()
         (run.directory / "kept").rename(run.directory / "result.json")  # the first one finishes
-    second.join(timeout=10)
+    second.join(timeout=60)
     assert not second.is_alive() and len(fits) == 1
     assert "another process is at the run" in capsys.readouterr().out
     assert run.result() == result

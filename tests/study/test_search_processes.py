@@ -26,7 +26,7 @@ def test_trials_that_are_pruned_are_the_same_after_kills(minute, tmp_path, prune
     """Real runs, each in a process of its own, that is killed with SIGKILL at some step of every second trial; the
     drivers of some die as well, to those of others it is a failure.
     """
-    minute = [each for each in minute if not each.startswith(("steps", "paths.runs"))]
+    minute = [each for each in minute if not each.startswith("steps")]
     space = Space(LR, trials=7, startup=4, validations=6, pruner=pruner)
     sweep = Sweep("tune", "A question", None, "DHC", (Row("DHC", ("residual=dhc",)),), search=space)
 
@@ -60,11 +60,11 @@ def test_trials_that_are_pruned_are_the_same_after_kills(minute, tmp_path, prune
 
 @pytest.mark.slow
 def test_a_run_that_was_pruned_is_left_as_it_is_when_it_is_drawn_again(minute, tmp_path):
-    minute = [each for each in minute if not each.startswith(("steps", "paths.runs"))]
+    minute = [each for each in minute if not each.startswith("steps")]
     pruner = {"name": "median", "n_startup_trials": 1}
     space = Space({"residual.n": {"choices": [2, 4]}}, trials=9, validations=3, pruner=pruner)
     sweep = Sweep("tune", "A question", None, "DHC", (Row("DHC", ("residual=dhc",)),), search=space)
-    search = Search(sweep, "tiny", plan(sweep, "tiny", [*minute, "steps=30", f"paths.runs={tmp_path}/runs"]))
+    search = Search(sweep, "tiny", plan(sweep, "tiny", [*minute, "steps=30"]))
     ended = []
     while claim := search.claim():
         process = get_context("fork").Process(target=_train, args=(claim, None))

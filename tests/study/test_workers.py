@@ -165,30 +165,22 @@ def test_what_a_signal_ends_goes_on_as_the_same_attempt_if_it_has_come_further(l
     assert [trial.user_attrs["attempt"] for trial in one._study.trials] == [1, 1] and one.failed() == []
 
 
-def test_what_a_signal_ends_again_and_again_at_the_same_step_has_failed(ledger, launched):
-    def killed_at_two(log):
-        checkpoint(log, 1)
-        checkpoint(log, 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    launched.does = killed_at_two
-    one = ledger("a")
-    first, *others = run(one)
-    assert first == ("a", "stopped", "no output (exit status -9); it goes on from step 2")
-    assert others == [("a", "failed", "no output (exit status -9)")] * MAX_ATTEMPTS
-    assert [error for _, error in one.failed()] == ["no output (exit status -9)"]
-
-
-def test_an_error_is_a_failure_however_far_the_run_has_come(ledger, launched):
+def test_no_progress_and_errors_are_failures_however_far_the_run_has_come(ledger, launched):
     def fail(log):
+        if log.parent.name == "killed":  # again and again at the same step
+            checkpoint(log, 1)
+            os.kill(os.getpid(), signal.SIGKILL)
         checkpoint(log, len(launched.seen))
-        if len(launched.seen) > MAX_ATTEMPTS:
-            return finish(log)
         finish(log, "failed", error="loss is nan")
         os._exit(1)
 
     launched.does = fail
-    assert run(ledger("a")) == [("a", "failed", "loss is nan")] * MAX_ATTEMPTS
+    one = ledger("killed", "nan")
+    why = {"killed": "no output (exit status -9)", "nan": "loss is nan"}
+    ended = run(one)
+    assert ended.pop(0) == ("killed", "stopped", f"{why['killed']}; it goes on from step 1")
+    assert sorted(ended) == [(name, "failed", why[name]) for name in why for _ in range(MAX_ATTEMPTS)]
+    assert [error for _, error in one.failed()] == [*why.values()]
 
 
 def test_the_other_processes_of_a_run_do_not_outlive_the_first(ledger, launched):
@@ -237,7 +229,7 @@ def test_progress_is_read_from_what_the_process_has_recorded(points):
 
 def test_stopping_ends_the_processes_and_puts_their_points_back(ledger, launched, monkeypatch):
     """One hears SIGTERM, one is stopped, and one, with a child, is too busy to hear."""
-    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 1.5)
 
     def deaf(log):
         if log.parent.name == "b":

@@ -66,7 +66,7 @@ def read_space(where: str, content: Any) -> Space:
     if not isinstance(knobs, dict) or not knobs:
         raise ValueError(f"{where}: knobs {knobs!r} is not a mapping, such as {{optimizer.lr: {{low: …, high: …}}}}")
     for knob, domain in knobs.items():
-        check_knob(f"{where}: knobs", knob)
+        check_knob(f"{where}: knobs", knob, domain)
         _check_domain(f"{where}: {knob}", domain)
     check_whole(f"{where}: trials", content["trials"], 1)
     check_whole(f"{where}: startup", content.get("startup", STARTUP), 1)

@@ -4,6 +4,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from hcexp.configuration import shipped
+
 
 def check_keys(where: str, content: Any, allowed: Sequence[str], required: Iterable[str] = ()) -> None:
     """Raise ValueError unless `content` is a mapping with all the required and none but the allowed keys."""
@@ -29,20 +31,22 @@ def check_whole(where: str, value: Any, least: int) -> None:
         raise ValueError(f"{where} {value!r} is not an integer of {least} or more")
 
 
-def check_knob(where: str, knob: Any) -> None:
+def check_knob(where: str, knob: Any, value: Any = None) -> None:
     """Raise ValueError unless `knob` can be the name of a knob, and is not one that a sweep sets by itself."""
     check_text(f"{where}: knob", knob)
     if any(mark in knob for mark in "=+~ @"):
         raise ValueError(f"{where}: knob {knob!r} is not a plain name, such as optimizer.lr")
-    check_setting(where, knob)
+    check_setting(where, knob, value)
     if knob in ("seed", "scale"):
         raise ValueError(f"{where}: {knob} cannot be a knob of a sweep: use --{knob}{'s' if knob == 'seed' else ''}")
 
 
-def check_setting(where: str, knob: str) -> None:
-    """Raise ValueError for a setting of Hydra's own, such as where else it looks for choices, which name code."""
+def check_setting(where: str, knob: str, value: Any = None) -> None:
+    """Raise ValueError for what would bring in files, and the code they name, from outside of the known choices."""
     if knob.startswith(("hydra.", "hydra/")):
         raise ValueError(f"{where}: {knob} is not for a file to set: give it on the command line")
+    if ".." in str(value) and ("/" in knob or (shipped("conf") / knob).is_dir()):
+        raise ValueError(f"{where}: {knob}={value} is not a choice of {knob}: it must be a name, without ..")
 
 
 def check_values(where: str, values: Any) -> None:

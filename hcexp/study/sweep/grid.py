@@ -22,7 +22,7 @@ def with_grid(where: str, grid: Any, rows: Sequence[Row] | None = None) -> tuple
     if not isinstance(grid, dict) or not grid:
         raise ValueError(f"{where} {grid!r} is not a mapping of knobs to lists, such as {{residual.n: [1, 2, 4]}}")
     for knob, values in grid.items():
-        check_knob(where, knob)
+        check_knob(where, knob, values)
         check_values(f"{where}: {knob}", values)
     combined = []
     for row in [Row("")] if rows is None else rows:

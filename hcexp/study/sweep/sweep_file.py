@@ -103,9 +103,9 @@ def _overrides(where: str, content: Any) -> tuple[str, ...]:
         try:
             if not isinstance(override, str) or not ("=" in override or override.startswith("~")):
                 raise ValueError
-            (knob,) = read([override])
+            ((knob, value),) = read([override]).items()
         except (ValueError, RecursionError, HydraException):
             reason = "is not of the form key=value (quote it if it is)"
             raise ValueError(f"{where}: override {override!r:.100} {reason}") from None
-        check_setting(where, knob)
+        check_setting(where, knob, value)
     return tuple(content)

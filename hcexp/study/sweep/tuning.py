@@ -86,8 +86,8 @@ def _read(file: Path, scale: str) -> dict[str, Any]:
             raise ValueError(f"{where}: {row['label']} has only {settled} of {content['trials']} trials; {again}")
         if not (isinstance(row["values"], dict) and row["values"]):
             raise ValueError(f"{where}: no trial of {row['label']} is finished, so that there are no values")
-        for knob in row["values"]:
-            check_knob(where, knob)
+        for knob, value in row["values"].items():
+            check_knob(where, knob, value)
     return content
 
 

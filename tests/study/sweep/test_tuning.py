@@ -102,6 +102,7 @@ def test_the_more_explicit_value_counts(file, minute):
         ({"values": None}, r"no trial of plain is finished, so that there are no values"),
         ({"values": "x"}, r"no trial of plain is finished, so that there are no values"),
         ({"values": {"hydra.searchpath": "x"}}, r"hydra\.searchpath is not for a file to set"),
+        ({"values": {"residual": "../../x"}}, r"residual=\.\./\.\./x is not a choice of residual"),
         ({"values": {"seed": 3}}, r"seed cannot be a knob of a sweep"),
         ({"values": {"x": [{"_target_": "os.system"}]}}, r"'_target_' names code, and the file holds data"),
         ({"trails": 4}, r"unknown key 'trails'\. Did you mean trials"),
