@@ -43,7 +43,7 @@ Call = Callable[[nn.Module, Any], Any]
 
 
 def run(model: nn.Module, batch: Any) -> Any:
-    """The model's answer to a batch."""
+    """Runs the model on a batch alone."""
     return model(batch)
 
 

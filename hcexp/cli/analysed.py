@@ -1,23 +1,23 @@
 """One checkpoint analysed: what is measured of its weights, and what its run recorded."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.utilities import move_data_to_device
 from omegaconf import DictConfig, open_dict
-from torch import Tensor, nn
+from torch import nn
 
 from hcexp.analysis import survey, tables
 from hcexp.analysis.gradients import loss_gradient_norms
 from hcexp.analysis.rows import Gradient
 from hcexp.analysis.written import About, Numbers
 from hcexp.callbacks.gradients import gradient_groups
-from hcexp.evaluation import Benchmark
-from hcexp.evaluation.perplexity.windows import IGNORED, Windows
 from hcexp.huggingface import OlmoWeights
+from hcexp.objective import Objective
 from hcexp.run import history
 from hcexp.run.checkpoint import Checkpoint, read_checkpoint
 from hcexp.run.evaluate import data_of
@@ -25,8 +25,6 @@ from hcexp.run.folder import ANALYSIS, CONFIG
 from hcexp.run.history import Point
 
 SUFFIX = ".ckpt"
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Amount(NamedTuple):
@@ -52,7 +50,7 @@ def opened(path: Path) -> Subject:
     """The newest checkpoint of a run's folder, which is analysed in `analysis` there; or one by its file, in
     `analysis/<its name>`.
 
-    Raises what `read_checkpoint` raises, and ValueError if the run trained no language model.
+    Raises what `read_checkpoint` raises.
     """
     run = path
     if path.is_file() or path.suffix == SUFFIX:
@@ -60,7 +58,6 @@ def opened(path: Path) -> Subject:
             raise FileNotFoundError(f"{path}: there is no such checkpoint")
         run = next((folder for folder in path.resolve().parents if (folder / CONFIG).is_file()), path.parent)
     trained = read_checkpoint(run, None if run is path else path)
-    trained.tokenizer()
     return Subject(run, trained, ANALYSIS if run is path else f"{ANALYSIS}/{path.stem}")
 
 
@@ -75,8 +72,8 @@ def about(one: Subject, amount: Amount) -> About:
         checkpoint=one.trained.checksum(),
         suite=suite.name,
         sets=suite.parts,
-        documents=suite.documents,
-        max_tokens=suite.max_tokens,
+        documents=config.evaluation.get("documents"),
+        max_tokens=config.evaluation.get("max_tokens"),
     )
 
 
@@ -90,9 +87,10 @@ def analysed(one: Subject, amount: Amount) -> Numbers:
     suite.prepare(data_of(config), config.paths.cache)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = one.trained.model().to(device, torch.float32).eval()
-    batches = list(_batches(suite, device))
+    objective = instantiate(config.objective)
+    batches = [move_data_to_device(sample, device) for sample in suite.samples()]
     try:
-        found = survey(model, (inputs for inputs, _ in batches))
+        found = survey(model, batches, objective)
     except ValueError as error:
         raise ValueError(f"{one.run}, {one.step}: {error}") from None
     return Numbers(
@@ -103,7 +101,7 @@ def analysed(one: Subject, amount: Amount) -> Numbers:
         gains=list(tables.gain_rows(found)),
         streams=list(tables.stream_uses(found)),
         ranks=list(tables.ranks(found)),
-        gradients=_gradients(model, config, batches),
+        gradients=_gradients(model, objective, config, batches),
         curves=[],
     )
 
@@ -121,30 +119,22 @@ def _limited(config: DictConfig, amount: Amount) -> DictConfig:
     """The run's configuration, with no more read of each validation set than it read itself."""
     config = config.copy()
     for knob, value in (("documents", amount.documents), ("max_tokens", amount.tokens)):
+        if knob not in config.evaluation:
+            continue
         given = [number for number in (config.evaluation.get(knob), value) if number is not None]
         with open_dict(config):
             config.evaluation[knob] = min(given, default=None)
     return config
 
 
-def _batches(suite: Benchmark, device: torch.device) -> Iterator[Batch]:
-    """Windows, one by one: inputs and targets of shape (1, seq), without padding."""
-    loader: Windows
-    for loader in suite.loaders():
-        for inputs, targets in loader:
-            for window, target in zip(inputs, targets, strict=True):
-                length = int((target != IGNORED).sum())
-                yield window[None, :length].to(device), target[None, :length].to(device)
-
-
-def _gradients(model: nn.Module, config: DictConfig, batches: list[Batch]) -> list[Gradient]:
+def _gradients(model: nn.Module, objective: Objective, config: DictConfig, batches: list[Any]) -> list[Gradient]:
     """At the checkpoint, and at the weights that training started from, which the model has afterwards."""
     sizes = {layer: sum(p.numel() for p in group) for layer, group in gradient_groups(model).items()}
-    rows = list(tables.gradients("checkpoint", loss_gradient_norms(model, batches), sizes))
+    rows = list(tables.gradients("checkpoint", loss_gradient_norms(model, objective, batches), sizes))
     try:
         model.initial = OlmoWeights(config.init_from, config.model, model) if config.get("init_from") else None
     except OSError as error:
         warnings.warn(f"no gradients at the initial weights: init_from cannot be read ({error})", stacklevel=2)
         return rows
     model.reset_parameters(config.seed)
-    return [*tables.gradients("initial", loss_gradient_norms(model, batches), sizes), *rows]
+    return [*tables.gradients("initial", loss_gradient_norms(model, objective, batches), sizes), *rows]

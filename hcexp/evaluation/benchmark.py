@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from hcexp.evaluation.meter import Meter
 
@@ -69,6 +70,13 @@ class Benchmark(ABC):
     def loaders(self, rank: int = 0, world_size: int = 1) -> list[Iterable]:
         """One loader a part, in the order of `parts`."""
         return [self.loader(part, rank, world_size) for part in self.parts]
+
+    def samples(self) -> Iterator[Any]:
+        """All samples of all parts, as batches of one on the CPU."""
+        for loader in self.loaders():
+            for batch in loader:
+                for row in range(len(tree_leaves(batch)[0])):
+                    yield tree_map(lambda tensor, row=row: tensor[row : row + 1], batch)
 
     def meters(self) -> nn.ModuleList:
         """A new meter a part, in the order of `parts`; a module, so that it moves to the model's device."""

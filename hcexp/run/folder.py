@@ -140,8 +140,11 @@ class RunFolder:
 
     @cached_property
     def tokens_per_second(self) -> float | None:
-        newest = (value for _, value in self._newest("perf/tokens_per_second"))
-        return self.metrics.get("perf/tokens_per_second") or next(newest, None)
+        for name in ("perf/tokens_per_second", "perf/samples_per_second"):
+            for speed in (self.metrics.get(name), *(value for _, value in self._newest(name))):
+                if speed:
+                    return speed
+        return None
 
     @cached_property
     def run_id(self) -> str:

@@ -36,7 +36,7 @@ def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable
     training += [f"train/grad_norm/{layer}" for layer in layers]
     final = _final(run)
     evaluated = list(dict.fromkeys([*map(_measure, parts), *final]))
-    per_step = config.data.batch_size * config.data.sequence_length
+    per_step = config.data.batch_size * config.data.get("sequence_length", 1)
     points, recorded = [], RunFolder(run).curves
     for metric in (*training, *evaluated):
         curve = recorded.get(metric) or ([final[metric]] if metric in final else [])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hcexp.callbacks.throughput import per_step
 from hcexp.evaluation import Benchmark
 from hcexp.model.init import key
 from hcexp.model.sharding import gathered
@@ -30,7 +31,8 @@ class TrainingModule(L.LightningModule):
         schedule: the learning rate's course.
         benchmarks: what is evaluated, prepared; the validation loaders are those of their parts, in order.
         seed: of the initial weights.
-        tokens_per_step: tokens an optimiser step over all devices, for tokens per second.
+        samples_per_step: samples an optimiser step over all devices.
+        tokens_per_step: tokens an optimiser step over all devices; 0 where samples are no sequences of tokens.
         compile: compile the model's blocks.
 
     Attributes:
@@ -47,7 +49,8 @@ class TrainingModule(L.LightningModule):
         benchmarks: Sequence[Benchmark],
         *,
         seed: int,
-        tokens_per_step: int,
+        samples_per_step: int,
+        tokens_per_step: int = 0,
         compile: bool = False,
     ):
         super().__init__()
@@ -58,7 +61,7 @@ class TrainingModule(L.LightningModule):
         self.benchmarks = benchmarks
         self.headline = next((one.headline for one in benchmarks if one.headline), None)
         self.seed = seed
-        self.tokens_per_step = tokens_per_step
+        self.samples_per_step, self.tokens_per_step = samples_per_step, tokens_per_step
         self.compile_blocks = compile
         self.meters = nn.ModuleList(meter for one in benchmarks for meter in one.meters())
         self.grad_norm: Tensor | None = None  # of the last optimiser step, before clipping
@@ -128,7 +131,8 @@ class TrainingModule(L.LightningModule):
         self.validation, meters = {}, iter(self.meters)
         for one in self.benchmarks:
             self.validation |= one.metrics({part: next(meters).results() for part in one.parts})
-        self.validation["train/tokens"] = self.validated_step * self.tokens_per_step
+        unit, count = per_step(self)
+        self.validation[f"train/{unit}"] = self.validated_step * count
         for meter in self.meters:
             meter.reset()
         for logger in self.loggers:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import lightning.pytorch as L
     from torch import nn
 
-    from hcexp.data import TextData
-    from hcexp.evaluation import Downstream, PerplexitySuite
+    from hcexp.data.data import Data
+    from hcexp.evaluation import Benchmark, Downstream
 
 
 class Run:
@@ -50,12 +50,12 @@ class Run:
         return model
 
     @cached_property
-    def data(self) -> "TextData":
-        """The data module."""
+    def data(self) -> "Data":
+        """What it trains on."""
         return instantiate(self.config.data)
 
     @cached_property
-    def suite(self) -> "PerplexitySuite":
+    def suite(self) -> "Benchmark":
         """The validation sets."""
         return instantiate(self.config.evaluation)
 
@@ -107,14 +107,13 @@ class Run:
         return RunFolder(self.directory).result or missing
 
     def prepare(self) -> None:
-        """Tokenise the training text and the validation sets, unless the cache has them, and find the tasks.
+        """Make the training data, the validation sets and the tasks ready, unless the cache has them.
 
         Of several processes on a machine, one compares what is in the cache with its checksums.
         """
         self.data.verify = self.data.verify and _local_rank() == 0
         self.downstream.prepare(self.data, self.config.paths.cache)
-        self.data.prepare_data()
-        self.data.setup()
+        self.data.prepare()
         self.suite.prepare(self.data, self.config.paths.cache)
 
     def loaders(self, rank: int = 0, world_size: int = 1) -> list:

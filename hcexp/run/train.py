@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from hcexp.callbacks import StepCallback, at_step, to_go_on_from
+from hcexp.callbacks.throughput import per_step
 from hcexp.configuration import shareable
 from hcexp.data.batches import require_even
 from hcexp.disk.atomic import write_json, write_text
@@ -65,7 +66,7 @@ def train(run: Run) -> dict[str, Any]:
             begun,
             metrics=metrics,
             steps=steps,
-            tokens=steps * module.tokens_per_step,
+            tokens=steps * per_step(module)[1],
             parameters=sum(p.numel() for p in module.model.parameters()),
             run_id=logger.run_id,
         )
@@ -110,7 +111,8 @@ def _module(run: Run) -> TrainingModule:
         instantiate(config.schedule),
         [run.suite, run.downstream],
         seed=config.seed,
-        tokens_per_step=run.data.batch_size * run.data.sequence_length,
+        samples_per_step=run.data.batch_size,
+        tokens_per_step=run.data.tokens_per_step,
         compile=config.compile,
     )
 

@@ -4,6 +4,7 @@ from torch.nn.functional import cross_entropy
 
 from hcexp.analysis.gradients import loss_gradient_norms
 from hcexp.callbacks.gradients import gradient_groups, gradient_norms
+from hcexp.objective import NextToken
 from tests.analysis.models import LAYERS, network, tokens
 from tests.registered import MODES
 
@@ -55,7 +56,7 @@ def test_the_loss_is_the_mean_over_all_tokens_of_all_batches():
     batches = [(tokens(2, 5, seed=s), tokens(2, 5, seed=s + 9)) for s in (1, 2)] + [
         (tokens(1, 3), tokens(1, 3, seed=4))
     ]
-    found = loss_gradient_norms(model, batches)
+    found = loss_gradient_norms(model, NextToken(), batches)
     assert all(p.grad is None for p in model.parameters())
     nats = [cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum") for x, y in batches]
     (sum(nats) / 23).backward()

@@ -40,7 +40,7 @@ def test_the_shipped_corpus(build, tmp_path):
     assert (data.sequence_length, data.batch_size, data.max_tokens, data.seed) == (256, 4, None, 3)
     assert data.cache == tmp_path / "cache" and len(data.source.files) == 4
     with pytest.raises(ValueError, match="vocabulary_size=100"):
-        build("model.vocabulary_size=100").prepare_data()
+        build("model.vocabulary_size=100").prepare()
 
 
 def test_ones_own_files_and_tokenizer(build, mixed_folder, word_tokenizer):
@@ -85,7 +85,7 @@ def test_a_mixture(build, mixed_folder):
     )
     data = build("data=mixture", f"data.mixture={sources}", "data.sequence_length=2")
     assert {name: weight for name, (weight, _) in data.source.weighted.items()} == {"a": 1.0, "b": 2.5}
-    data.setup()
+    data.prepare()
     assert data.store.documents == 4 and set(data.store.sources) == {"a", "b"}
     with pytest.raises(InstantiationException, match="give one of files, hub and mixture, not hub='some/dataset' and"):
         build("data=mixture", f"data.mixture={sources}", "+data.hub=some/dataset")

@@ -102,7 +102,7 @@ def test_the_result_file_is_written_last(make_run, monkeypatch):
 )
 def test_what_the_trainer_cannot_do_is_refused_before_anything_is_prepared(make_run, monkeypatch, knobs, said):
     run = make_run(*knobs)
-    monkeypatch.setattr(run.data, "prepare_data", None)
+    monkeypatch.setattr(run.data, "prepare", None)
     with pytest.raises(ValueError, match=said):
         run.train()
     assert not run.directory.exists()

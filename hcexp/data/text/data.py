@@ -5,8 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hcexp.data import corpus
-from hcexp.data.batches import MicroBatches, StepLoader, train_loader
+from hcexp.data.batches import Batch
+from hcexp.data.data import Data
 from hcexp.data.text.mixture import Mixture, make_source
 from hcexp.data.text.samples import TokenSamples
 from hcexp.data.text.source import Source
@@ -15,7 +18,7 @@ from hcexp.data.text.tokens.shards import TokenStore
 from hcexp.data.text.tokens.tokenizer import TextTokenizer
 
 
-class TextData:
+class TextData(Data):
     """Batches of a text corpus, the same for every model that is trained with the same seed.
 
     A batch is `(inputs, targets)`, int64, each of shape (batch, sequence_length), targets one token ahead. Making one
@@ -71,6 +74,7 @@ class TextData:
         self.source: Source | Mixture = make_source(source, self.cache)
         self.sequence_length, self.batch_size, self.max_tokens = sequence_length, batch_size, max_tokens
         self.seed, self.workers, self.verify = seed, workers, verify
+        self.tokens_per_step = batch_size * sequence_length
         self._tokenizer = (tokenizer, eos, vocabulary_size)
 
     @cached_property
@@ -85,11 +89,6 @@ class TextData:
             return fingerprint(self.source, self.tokenizer, self.max_tokens)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"data.{error}" if str(error).startswith("files=") else str(error)) from error
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens of an optimiser step over all processes."""
-        return self.batch_size * self.sequence_length
 
     @cached_property
     def samples(self) -> TokenSamples:
@@ -112,18 +111,6 @@ class TextData:
         """The token stream of the samples."""
         return self.samples.store
 
-    def prepare_data(self) -> None:
-        """Tokenise the corpus unless the cache has it."""
-        self.setup()
-
-    def setup(self) -> None:
-        """Open the token store, see `samples`."""
-        _ = self.samples
-
-    def batches(self, accumulate: int = 1, rank: int = 0, world_size: int = 1) -> MicroBatches:
-        """The micro-batches of one process; without arguments the global batch of every step."""
-        return MicroBatches(self.samples, self.batch_size, self.seed, accumulate, rank, world_size, cache=self.cache)
-
-    def train_loader(self, trainer: Any) -> StepLoader:
-        """The loader to hand to `trainer.fit`, see `hcexp.data.batches.train_loader`."""
-        return train_loader(self.batches, trainer, self.workers)
+    def example(self, rows: int) -> Batch:
+        tokens = torch.randint(self._tokenizer[2] or self.tokenizer.vocabulary_size, (rows, self.sequence_length + 1))
+        return tokens[:, :-1], tokens[:, 1:]

@@ -2,9 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from hcexp.data import TokenStore, corpus, find_files
 from hcexp.data.text.files import COMPRESSIONS
@@ -14,6 +16,7 @@ from hcexp.evaluation.perplexity.set_loss import SetLoss
 from hcexp.evaluation.perplexity.text_set import TextSet
 from hcexp.evaluation.perplexity.validation_set import ValidationSet
 from hcexp.evaluation.perplexity.windows import Windows
+from hcexp.objective.next_token import IGNORED
 
 SUITES = ("v2", "v3", "embedded", "local")
 SHIPPED = "shipped"
@@ -105,6 +108,12 @@ class PerplexitySuite(Benchmark):
 
     def meter(self, part: str) -> SetLoss:
         return SetLoss(self._store(part).bytes)
+
+    def samples(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All windows, one by one and without padding: inputs and targets, (1, seq)."""
+        for inputs, targets in super().samples():
+            length = int((targets != IGNORED).sum())
+            yield inputs[:, :length], targets[:, :length]
 
     def metrics(self, scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """Every metric by its full name, from the results of each set; a mean only of what all sets have."""

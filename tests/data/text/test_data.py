@@ -53,17 +53,17 @@ def test_no_file_is_touched_before_it_is_used(make, tmp_path):
 def test_a_corpus_shorter_than_a_sequence_says_how_short(make):
     n = make().store.tokens
     with pytest.raises(ValueError, match=f"has {n} tokens, .* data.sequence_length={n} needs {n + 1}"):
-        make(sequence_length=n).setup()
-    make(sequence_length=n - 1).setup()
+        make(sequence_length=n).prepare()
+    make(sequence_length=n - 1).prepare()
 
 
 def test_a_damaged_shard_does_not_train(make):
     data = make()
-    data.prepare_data()
+    data.prepare()
     (data.store.folder / "tokens-00000.bin").write_bytes(b"\1" * 2 * data.store.tokens)
     with pytest.raises(ValueError, match="run `hcexp prepare` again"):
-        make().setup()
-    make(verify=False).setup()
+        make().prepare()
+    make(verify=False).prepare()
 
 
 def test_bad_values_are_refused_before_anything_is_done(make, tmp_path):
@@ -80,7 +80,7 @@ def test_bad_values_are_refused_before_anything_is_done(make, tmp_path):
         with pytest.raises(ValueError, match=message):
             make(**knobs)
     with pytest.raises(ValueError, match="vocabulary_size=100: .* allowed is at least 4096"):
-        make(vocabulary_size=100).prepare_data()
+        make(vocabulary_size=100).prepare()
     with pytest.raises(ValueError, match="eos='<none>' is not in the tokenizer"):
-        make(eos="<none>").prepare_data()
+        make(eos="<none>").prepare()
     assert not (tmp_path / "cache").exists()

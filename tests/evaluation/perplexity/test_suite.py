@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from hcexp.data import TextSource, corpus
+from hcexp.data import LocalSource, corpus
 from hcexp.evaluation import PerplexitySuite
 from hcexp.evaluation.perplexity.windows import IGNORED
 from tests.evaluation.models import Bigram
@@ -95,8 +95,8 @@ def test_the_shipped_sets(data, tmp_path):
     assert suite.parts == ["drama", "factbook", "novel", "speeches"]
     suite.prepare(data(256), tmp_path)
     assert [meter.text_bytes for meter in suite.meters()] == [129_486, 119_192, 66_380, 116_041]
-    trained = {text for batch in TextSource(corpus.TRAIN).documents() for text in batch}
-    held_out = {text for batch in TextSource(corpus.VALIDATION).documents() for text in batch}
+    trained = {document.text for document in LocalSource(corpus.TRAIN).read()}
+    held_out = {document.text for document in LocalSource(corpus.VALIDATION).read()}
     assert len(held_out) == 20 and not trained & held_out
 
 
