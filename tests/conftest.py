@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hcexp.run.run import Run
 
 torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
+os.environ["HCEXP_TRUST"] = "tests"  # modes and callbacks that only tests have
 
 
 @pytest.fixture

@@ -46,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hcexp {__version__}")
         return 0
     from hcexp.cli.errors import explain, nearest
+    from hcexp.configuration import trusting
 
     if verb not in VERBS:
         print(f"hcexp: error: unknown verb {verb}{nearest(verb, VERBS)}", file=sys.stderr)
         return 2
     try:
-        return import_module(f"hcexp.cli.{verb}").main(rest) or 0
+        with trusting(rest):
+            return import_module(f"hcexp.cli.{verb}").main(rest) or 0
     except KeyboardInterrupt:
         print("hcexp: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
 from lightning.fabric.utilities import move_data_to_device
 from omegaconf import DictConfig, open_dict
 from torch import nn
@@ -16,6 +15,7 @@ from hcexp.analysis.gradients import loss_gradient_norms
 from hcexp.analysis.rows import Gradient
 from hcexp.analysis.written import About, Numbers
 from hcexp.callbacks.gradients import gradient_groups
+from hcexp.configuration import instantiate
 from hcexp.huggingface import OlmoWeights
 from hcexp.objective import Objective
 from hcexp.run import history

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from hcexp.cli.errors import nearest
 from hcexp.cli.grid import values
-from hcexp.configuration import compose, shipped
+from hcexp.configuration import compose, parse, shipped
 from hcexp.study.sweep.sweep import Sweep
 
 BASELINE = "pre_norm"
@@ -33,7 +32,7 @@ def listed(overrides: Sequence[str]) -> list[Row]:
     Raises:
         ValueError: a knob that no mode among them has, or a list of anything else.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parsed = parse(overrides)
     of_modes = [o for o in parsed if o.key_or_group.split(".")[0] == "residual"]
     network = [o.input_line for o in parsed if o not in of_modes]
     for override in parsed:
@@ -60,7 +59,7 @@ def of_sweep(sweep: Sweep, overrides: Sequence[str]) -> list[Row]:
 
     Raises ValueError for an override of the residual mode: that is what a sweep's rows differ in.
     """
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in parse(overrides):
         if override.key_or_group.split(".")[0] == "residual":
             raise ValueError(f"{override.input_line}: --sweep says which residual modes; leave one of them out")
     rows = []

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import product
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+
+from hcexp.configuration import parse
 
 
 def values(override: Override) -> list[str]:
@@ -22,7 +23,7 @@ def points(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list
 
     None at all where an override is a range of real numbers, from which a sweeper draws as it likes.
     """
-    parsed = [o for o in OverridesParser.create(loader).parse_overrides(list(overrides)) if not of_hydra(o.input_line)]
+    parsed = [o for o in parse(overrides, loader) if not of_hydra(o.input_line)]
     if any(o.is_sweep_override() and not o.is_discrete_sweep() for o in parsed):
         return []
     return [list(point) for point in product(*map(values, parsed))]

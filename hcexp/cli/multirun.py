@@ -13,14 +13,13 @@ from pathlib import Path
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from hcexp.cli.errors import explain
 from hcexp.cli.grid import of_hydra, points
 from hcexp.cli.quiet import quiet
-from hcexp.configuration import compose, shareable, shipped
+from hcexp.configuration import compose, instantiate, shareable, shipped
 from hcexp.run.run import Run
 from hcexp.tracking import open_store
 

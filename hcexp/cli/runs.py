@@ -55,11 +55,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _wanted(overrides: Sequence[str]) -> "dict[str, list[Any] | Glob]":
     """The values that each knob may have, or a pattern of them; raises ValueError for a sweep that lists none."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Glob
 
+    from hcexp.configuration import parse as parse_overrides
+
     wanted: dict[str, list[Any] | Glob] = {}
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in parse_overrides(overrides):
         value = override.value()
         if not override.is_sweep_override():
             value = [value]

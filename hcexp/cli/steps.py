@@ -7,12 +7,11 @@ and data. Its learning rate is 0, so that models that share weights do not chang
 from collections import defaultdict
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from hcexp.configuration import build_model
+from hcexp.configuration import build_model, instantiate
 from hcexp.cost import workload
 from hcexp.cost.autocast import autocast
 from hcexp.report.numbers import count

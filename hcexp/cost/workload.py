@@ -4,11 +4,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, NamedTuple, NoReturn
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from hcexp.configuration import instantiate
 from hcexp.objective import Objective
 
 

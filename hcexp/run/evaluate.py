@@ -5,13 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.utils import instantiate
 from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
-from hcexp.configuration import compose
+from hcexp.configuration import compose, instantiate, parse
 from hcexp.data import TextTokenizer
 from hcexp.disk.checksum import checksum
 from hcexp.evaluation.benchmark import Benchmark, Watch
@@ -187,4 +185,4 @@ def _finish(run: Path, trained: Checkpoint, config: DictConfig, benchmark: Bench
 
 def _knobs(overrides: Sequence[str]) -> list[str]:
     """The knob or group of each override."""
-    return [override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))]
+    return [override.key_or_group for override in parse(overrides)]

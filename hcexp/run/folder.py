@@ -59,8 +59,12 @@ class RunFolder:
 
     @property
     def configuration(self) -> DictConfig:
-        """A copy of `config` as Hydra and OmegaConf have it."""
-        return OmegaConf.create(self.config)
+        """A copy of `config` as OmegaConf has it; raises ValueError if it names a class that nobody has trusted."""
+        from hcexp.configuration import require_trusted  # Hydra, which a list of runs does without
+
+        config = OmegaConf.create(self.config)
+        require_trusted(config, f"{self.path / CONFIG}: ")
+        return config
 
     @cached_property
     def result(self) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hcexp.configuration import compose, shipped
+from hcexp.configuration import compose, parse, shipped
 from hcexp.run.folder import CONFIG, RunFolder
 from hcexp.run.identity import WHERE, WITHOUT_EFFECT, differences, effective, elsewhere, hashed, listed
 from hcexp.run.run import Run
@@ -40,8 +39,7 @@ def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
 
 
 def _overridden(recorded: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    given = [override.key_or_group for override in parsed]
+    given = [override.key_or_group for override in parse(overrides)]
     choices = [
         f"{group}={choice}" for group, choice in recorded.choices.items() if "." not in group and group not in given
     ]

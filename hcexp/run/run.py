@@ -6,11 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from hcexp.configuration import build_model
+from hcexp.configuration import build_model, instantiate
 from hcexp.huggingface import OlmoWeights
 from hcexp.run.folder import RunFolder
 from hcexp.run.identity import effective, hashed

@@ -9,13 +9,12 @@ from shutil import which
 from typing import Any
 
 import lightning.pytorch as L
-from hydra.utils import instantiate
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from hcexp.callbacks import StepCallback, at_step, to_go_on_from
 from hcexp.callbacks.throughput import per_step
-from hcexp.configuration import shareable
+from hcexp.configuration import instantiate, shareable
 from hcexp.data.batches import require_even
 from hcexp.disk.atomic import write_json, write_text
 from hcexp.run.attempts import attempts

@@ -28,6 +28,7 @@ def my_modes(tmp_path, monkeypatch):
     (package / "re_zero.py").write_text(code)
     (package / "conf" / "residual" / "re_zero.yaml").write_text(choice)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HCEXP_TRUST", "my_modes")
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_modes"]:
         del sys.modules[name]

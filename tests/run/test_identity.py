@@ -138,7 +138,7 @@ def test_a_class_that_is_moved_or_a_knob_that_is_added_at_its_neutral_value_chan
 
 def test_a_class_that_an_override_gives_changes_the_name():
     """Where a choice names the class, its address does not count; where nothing else does, it must."""
-    assert len({name(), name("residual=post_norm"), name("residual._target_=other.PreNorm")}) == 3
+    assert len({name(), name("residual=post_norm"), name("residual._target_=tests.PreNorm")}) == 3
     mine = "+callbacks.mine={{_target_: {}, every: 3}}"
-    assert len({name(), name(mine.format("mine.One")), name(mine.format("mine.Other"))}) == 3
-    assert name("callbacks.progress._target_=mine.Bar") == name("++callbacks.pruning={_target_: a.b}") == name()
+    assert len({name(), name(mine.format("tests.One")), name(mine.format("tests.Other"))}) == 3
+    assert name("callbacks.progress._target_=tests.Bar") == name("++callbacks.pruning={_target_: tests.b}") == name()

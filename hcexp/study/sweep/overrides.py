@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hcexp.configuration import parse
 
 PLAIN = re.compile(r"[\w./+-]+", re.ASCII)  # texts that mean to Hydra what they say; numbers among them stay numbers
 
@@ -45,5 +45,4 @@ def read(overrides: Iterable[str]) -> dict[str, Any]:
 
     `residual.tanh=True` and `+residual.tanh=true` are the same; a knob that is taken out (`~knob`) counts as null.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return {each.key_or_group: each.value() for each in parsed}
+    return {each.key_or_group: each.value() for each in parse(list(overrides))}
