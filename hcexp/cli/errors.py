@@ -17,6 +17,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 # What the project raises on purpose, with a line that names the knob, the value and what is allowed.
 MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
 
+# What torch says of sizes that no machine has memory for, or no number for; and the knobs that sizes come from.
+TOO_LARGE = re.compile(r"allocate|out of memory|Storage size calculation overflowed|Overflow when unpacking|too large")
+SIZES = re.compile(
+    r"\+*(?:(?:model|residual)\.\w+|(?:data|evaluation|downstream)\.(?:batch_size|sequence_length))=\d+$"
+)
+
 # What Hydra says of `seed=0,1` and of `seed=choice(0,1)`.
 LISTED = r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?:\n| requires|$)"
 
@@ -26,6 +32,8 @@ LOST = r"gloo/transport|Connection (closed|reset) by peer|Broken pipe|Socket Tim
 
 def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
     """The error in one line, or None if it is not one that its reader can mend, but a fault of the program."""
+    if line := _too_large(error, arguments):
+        return line
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         from hcexp.residual.names import ALSO_CALLED
@@ -61,6 +69,22 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         return "a process of the run died; the same command goes on from the last checkpoint"
     lightnings = type(error).__name__ == "MisconfigurationException"  # slow to import
     return _first_line(error) if lightnings or isinstance(error, MENDABLE) else None
+
+
+def _too_large(error: BaseException, arguments: Sequence[str]) -> str | None:
+    """The line for a size that cannot be: it names the largest number among the overrides."""
+    cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+    if isinstance(cause, RecursionError):
+        return "the configuration is nested too deep"
+    if not isinstance(cause, MemoryError | OverflowError) and not (
+        isinstance(cause, RuntimeError | TypeError) and TOO_LARGE.search(str(cause))
+    ):
+        return None
+    given = [word for word in arguments if SIZES.match(word)]
+    if not given:
+        return f"there is not enough memory: {_first_line(cause)}"
+    largest = max(given, key=lambda word: int(word.partition("=")[2]))
+    return f"{largest} is too large: there is no memory for it ({_first_line(cause)[:200]})"
 
 
 def nearest(name: str, names: Iterable[str], also: Mapping[str, str] | None = None) -> str:

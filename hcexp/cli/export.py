@@ -1,7 +1,7 @@
 """Write the model of a run as a folder that Hugging Face's transformers loads.
 
 Pre-norm with OLMo's block becomes a plain OlmoForCausalLM. Every other model gets a file of code that imports hcexp:
-it loads with trust_remote_code=True where hcexp is installed, and generates without a cache.
+it loads with trust_remote_code=True where hcexp is installed.
 
 example:
   hcexp export runs/0123456789abcdef

@@ -65,7 +65,7 @@ def export(
         "vocab_size": network.embedding.num_embeddings,
         "max_position_embeddings": sequence_length,
         "dtype": str(weights["embedding.weight"].dtype).removeprefix("torch."),
-        "use_cache": beyond is None,
+        "use_cache": True,
         **files.ids,
     }
     if beyond is None:
@@ -84,7 +84,7 @@ def export(
         name = f"{place.partition('.')[0]}.py"
         shutil.copyfile(Path(__file__).with_name(name), partial / name)
     _write(partial / "config.json", config)
-    _write(partial / "generation_config.json", {**files.generation_ids, "use_cache": beyond is None})
+    _write(partial / "generation_config.json", {**files.generation_ids, "use_cache": True})
     files.write(partial, sequence_length)
     os.replace(partial, folder)
     return beyond

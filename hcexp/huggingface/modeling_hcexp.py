@@ -12,4 +12,4 @@ except ModuleNotFoundError as error:
 
 
 class HcexpForCausalLM(pretrained.HcexpForCausalLM):
-    """A language model with a residual mode of hcexp; it has no cache, and generates with `use_cache=False`."""
+    """A language model with a residual mode of hcexp."""

@@ -1,10 +1,12 @@
 """The classes that `transformers` loads an exported folder with; the folder's two files only import them."""
 
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+from torch.nn.functional import pad
+from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from hcexp.huggingface.network import build
@@ -14,17 +16,45 @@ class HcexpConfig(PreTrainedConfig):
     """Carries the sections `model` and `residual` of the run's configuration."""
 
     model_type = "hcexp"
+    use_cache = True  # a setting of generation: `transformers` takes it out of a configuration that it saves
 
     def __init__(self, model: dict | None = None, residual: dict | None = None, **keys: Any):
         self.model = model
         self.residual = residual
-        super().__init__(**{"use_cache": False, **keys})
+        super().__init__(**keys)
+
+
+class Attended:
+    """Earlier keys and values, and what each new token sees of them: the `past` of one pass through the network.
+
+    Args:
+        cache: of `transformers`, which grows by the new tokens; or none.
+        padding: (batch, all tokens), nonzero where there is text; or none, where there is text everywhere.
+        seq: new tokens.
+    """
+
+    def __init__(self, cache: Cache | None, padding: Tensor | None, seq: int, device: torch.device):
+        self.cache = cache
+        self.seen = 0 if cache is None else cache.get_seq_length()
+        self.mask: Tensor | None = None
+        self._layers = count()
+        if padding is not None or (self.seen and seq > 1):
+            places = torch.arange(self.seen + seq, device=device)
+            new = places[self.seen :, None]
+            self.mask = places <= new
+            if padding is not None:  # padding sees itself: a row that sees nothing would be nan
+                self.mask = self.mask & padding.bool()[:, None, None] | (places == new)
+
+    def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        if self.cache is not None:
+            k, v = self.cache.update(k, v, next(self._layers))
+        return k, v, self.mask
 
 
 class HcexpForCausalLM(PreTrainedModel, GenerationMixin):
     """Any network of this package, with whatever residual mode, as a causal language model.
 
-    There is no cache of keys and values: `generate` runs the whole sequence for every token.
+    A residual mode acts token by token, so that keys and values are all that generating has to keep.
     """
 
     config_class = HcexpConfig
@@ -41,38 +71,32 @@ class HcexpForCausalLM(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
-        use_cache: bool = False,
-        past_key_values: None = None,
+        use_cache: bool | None = None,
+        past_key_values: Cache | None = None,
         return_dict: bool = True,
     ) -> CausalLMOutputWithPast:
         """Logits, (batch, seq, padded vocabulary), of the token after each of `input_ids`, (batch, seq).
 
-        Raises ValueError for any cache, and for an `attention_mask`, (batch, seq), with padding inside a row.
+        Those of padding mean nothing. `past_key_values` has the tokens before, of which `attention_mask` tells too.
+        Without gradients a cache is made, unless `use_cache` says otherwise.
+
+        Raises ValueError for an `attention_mask` that is not (batch, all tokens), or with padding inside a row.
         """
-        if use_cache or past_key_values is not None:
-            raise ValueError("this model has no cache of keys and values: use_cache=False is allowed")
-        logits = self._padded(input_ids, attention_mask)
+        if use_cache is None:
+            use_cache = self.config.use_cache and not torch.is_grad_enabled()
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+        seq = input_ids.shape[-1]
+        padding = None if attention_mask is None or attention_mask.all() else attention_mask
+        past = Attended(past_key_values, padding, seq, input_ids.device)
+        if padding is not None:
+            _require_padding_outside(padding, past.seen + seq)
+        plain = past_key_values is None and padding is None
+        logits = self.network(input_ids) if plain else self.network(input_ids, past, past.seen)
         loss = self.loss_function(logits, labels, self.config.vocab_size) if labels is not None else None
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        output = CausalLMOutputWithPast(loss=loss, logits=logits[:, kept])
+        output = CausalLMOutputWithPast(loss=loss, logits=logits[:, kept], past_key_values=past_key_values)
         return output if return_dict else output.to_tuple()
-
-    def _padded(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        """Logits as if every row stood alone; those of padding mean nothing.
-
-        The network is causal and sees positions only by their differences, so that padding does no harm behind a
-        text: rows that have it in front are turned until it is behind, and back.
-        """
-        if mask is None or mask.all():
-            return self.network(tokens)
-        ahead = (mask.cumsum(-1) == 0).sum(-1, keepdim=True)
-        places = torch.arange(tokens.shape[-1], device=tokens.device)
-        turned = (places + ahead) % tokens.shape[-1]
-        if mask.gather(-1, turned).bool().diff().sum(-1).gt(1).any():
-            raise ValueError("attention_mask has padding inside a row: it is allowed in front and behind only")
-        logits = self.network(tokens.gather(-1, turned))
-        back = (places - ahead) % tokens.shape[-1]
-        return logits.gather(1, back.unsqueeze(-1).expand_as(logits))
 
     @torch.no_grad()
     def initialize_weights(self) -> None:
@@ -95,5 +119,21 @@ class HcexpForCausalLM(PreTrainedModel, GenerationMixin):
     def get_input_embeddings(self) -> nn.Module:
         return self.network.embedding
 
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.network.embedding = value
+        rows = value.num_embeddings
+        self.config.model = {**self.config.model, "vocabulary_size": rows, "pad_vocabulary_to": 1}
+
     def get_output_embeddings(self) -> nn.Module | None:
         return self.network.unembedding
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.network.unembedding = value
+
+
+def _require_padding_outside(padding: Tensor, length: int) -> None:
+    if padding.dim() != 2 or padding.shape[-1] != length:
+        raise ValueError(f"attention_mask has the shape {tuple(padding.shape)}: allowed is (batch, {length})")
+    begun = pad(padding.int(), (1, 0)).diff().eq(1).sum(-1)
+    if begun.gt(1).any():  # positions would count it
+        raise ValueError("attention_mask has padding inside a row: it is allowed in front and behind only")

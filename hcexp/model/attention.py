@@ -1,12 +1,16 @@
 """Causal self-attention without bias, as in OLMo."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from hcexp.model.init import Initial
 from hcexp.model.rope import rotate
+
+# Takes a layer's new keys and values, each (batch, heads, seq, head_dim), and gives those of all tokens so far, with a
+# mask of what each query sees, (…, seq, all), or None: the last query sees all.
+Past = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor | None]]
 
 
 class Attention(nn.Module):
@@ -36,9 +40,11 @@ class Attention(nn.Module):
         yield Initial(self.qkv.weight, d)
         yield Initial(self.out.weight, d, writes=True)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], past: Past | None = None) -> Tensor:
         """(batch, seq, d) to (batch, seq, d); `rotary` as `hcexp.model.rope.rotary_angles` gives it."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q_norm(q), self.k_norm(k), v))
-        y = scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v, is_causal=True)
+        q, k = rotate(q, rotary), rotate(k, rotary)
+        k, v, mask = (k, v, None) if past is None else past(k, v)
+        y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and q.shape == k.shape)
         return self.out(y.transpose(1, 2).flatten(-2))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from hcexp.model.attention import Attention
+from hcexp.model.attention import Attention, Past
 from hcexp.model.block import Block
 from hcexp.model.feed_forward import FeedForward
 from hcexp.model.init import Initial
@@ -87,10 +87,13 @@ class LanguageModel(Transformer):
         self.head_dim = d // heads
         self.rope_theta = rope_theta
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits, (batch, seq, padded vocabulary), of the token after each of `tokens`, (batch, seq)."""
-        rotary = rotary_angles(tokens.shape[-1], self.head_dim, self.rope_theta, tokens.device)
-        h = self.carry(self.embedding(tokens), rotary)
+    def forward(self, tokens: Tensor, past: Past | None = None, seen: int = 0) -> Tensor:
+        """Logits, (batch, seq, padded vocabulary), of the token after each of `tokens`, (batch, seq).
+
+        `past`, called once by each layer in order, has the keys and values of `seen` tokens before these.
+        """
+        cos, sin = rotary_angles(seen + tokens.shape[-1], self.head_dim, self.rope_theta, tokens.device)
+        h = self.carry(self.embedding(tokens), (cos[seen:], sin[seen:]), *([] if past is None else [past]))
         return linear(h, self.embedding.weight if self.unembedding is None else self.unembedding.weight)
 
     def ends(self) -> Iterator[Initial]:
