@@ -1,9 +1,7 @@
-import json
-
 import pytest
 
 from hcexp.configuration import compose
-from hcexp.run.history import code, curves, store_of
+from hcexp.run.history import curves, store_of
 
 
 @pytest.fixture
@@ -32,11 +30,3 @@ def test_a_run_that_was_set_aside_has_its_curves_and_one_without_a_file_what_it_
     assert [point for point in before if point.metric == "local/held/loss"] == ended
     (aside / "metrics.jsonl").unlink()  # as of a run of an earlier version
     assert [p for p in curves(aside, run.config, ["local/held"], []) if p.metric == "local/held/loss"] == ended
-
-
-def test_the_code_is_that_of_the_result_or_of_the_last_attempt(tmp_path):
-    assert code(tmp_path) == ""
-    (tmp_path / "attempts.json").write_text(json.dumps([{"code": "1"}, {"code": "2"}]))
-    assert code(tmp_path) == "2"
-    (tmp_path / "result.json").write_text(json.dumps({"state": "finished", "record": {"code": "3"}}))
-    assert code(tmp_path) == "3"
