@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from omegaconf._utils import get_yaml_loader
 
 from hcexp.callbacks.checkpoint_folder import CHECKPOINTS, by_step
 from hcexp.configuration import shipped
+from hcexp.run.identity import hashed
 from hcexp.tracking.metrics import METRICS, read, tail
 
 # What lies in a run's folder, beside the metrics and the lock.
@@ -198,6 +200,17 @@ class RunFolder:
 
     def _damaged(self, name: str, why: str, advice: str) -> ValueError:
         return ValueError(f"{self.path / name} is damaged ({why}): {advice}")
+
+
+def recorded_as(runs: Path, config: Mapping[str, Any]) -> list[str]:
+    """The names of the runs in a folder that have recorded this configuration, see `effective`, with whatever data."""
+    found = []
+    for path in runs.glob(f"*/{IDENTITY}"):
+        with suppress(ValueError, LookupError, TypeError):  # damaged: a list of runs says so
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["config"] == config and hashed(content) == path.parent.name:
+                found.append(path.parent.name)
+    return found
 
 
 def find_run(word: str | Path, runs: Path) -> RunFolder:

@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import HydraException
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from hcexp.configuration import build_model, instantiate
 from hcexp.huggingface import OlmoWeights
-from hcexp.run.folder import RunFolder
+from hcexp.run.folder import RunFolder, recorded_as
 from hcexp.run.identity import effective, hashed
 from hcexp.run.lock import locked
 from hcexp.tracking import send_unsent, store_uri
@@ -83,8 +84,18 @@ class Run:
 
     @cached_property
     def identity(self) -> str:
-        """The run's name: 16 hexadecimal digits."""
-        return hashed(self.content)
+        """The run's name: 16 hexadecimal digits.
+
+        Where its data are not at hand, as on another machine than that of the run, it is that of the one run that has
+        recorded this configuration. Raises what is wrong with the data if there is none, or more than one.
+        """
+        try:
+            return hashed(self.content)
+        except (OSError, HydraException):
+            named = recorded_as(Path(self.config.paths.runs), effective(self.named_by))
+            if len(named) == 1:
+                return named[0]
+            raise
 
     @cached_property
     def directory(self) -> Path:

@@ -142,3 +142,16 @@ def test_a_class_that_an_override_gives_changes_the_name():
     mine = "+callbacks.mine={{_target_: {}, every: 3}}"
     assert len({name(), name(mine.format("tests.One")), name(mine.format("tests.Other"))}) == 3
     assert name("callbacks.progress._target_=tests.Bar") == name("++callbacks.pruning={_target_: tests.b}") == name()
+
+
+def test_where_the_data_are_not_at_hand_a_run_is_known_by_what_it_recorded(make_run, texts, tmp_path):
+    """As a folder of runs that was copied to a laptop, of which a report is to be made."""
+    held = tmp_path / "own.txt"
+    shutil.copy(texts / "train.txt", held)
+    run = make_run(f"data.files={held}")
+    assert run.train()["state"] == "finished"
+    held.unlink()
+    elsewhere = make_run(f"data.files={held}")
+    assert elsewhere.identity == run.identity and elsewhere.result() == run.result()
+    with pytest.raises(FileNotFoundError, match="own.txt"):
+        _ = make_run(f"data.files={held}", "seed=7").identity
