@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from hcexp.callbacks.curves import average_name
-from hcexp.evaluation import SUITES
 from hcexp.run.folder import RunFolder
 from hcexp.run.scores import evaluations, final_metrics
 from hcexp.study.point import Point
@@ -44,5 +43,5 @@ def _drawn(point: Point, result: dict[str, Any], metrics: Iterable[str]) -> list
     early = any(evaluation.step != result["steps"] for evaluation in evaluations(point.run.directory))
     if not (early or recorded["evaluation"].get("every")):
         return training
-    starts = tuple(f"{name}/" for name in (*SUITES, "downstream"))
-    return training + [name for name in metrics if name.startswith(starts) and name.endswith(("/loss", "/accuracy"))]
+    evaluated = [name for name in metrics if not name.startswith(("train/", "perf/"))]
+    return training + [name for name in evaluated if name.endswith(("/loss", "/accuracy"))]
