@@ -133,8 +133,8 @@ def _gradients(model: nn.Module, objective: Objective, config: DictConfig, batch
     rows = list(tables.gradients("checkpoint", loss_gradient_norms(model, objective, batches), sizes))
     try:
         model.initial = OlmoWeights(config.init_from, config.model, model) if config.get("init_from") else None
+        model.reset_parameters(config.seed)
     except OSError as error:
         warnings.warn(f"no gradients at the initial weights: init_from cannot be read ({error})", stacklevel=2)
         return rows
-    model.reset_parameters(config.seed)
     return [*tables.gradients("initial", loss_gradient_norms(model, objective, batches), sizes), *rows]

@@ -1,12 +1,16 @@
 """The weights of an OLMo of `transformers`, to start training from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import hf_hub_download, model_info, snapshot_download
 
+from hcexp.disk.checksum import checksum
 from hcexp.huggingface.olmo import BUILT_IN, KEYS, stacked_names
 from hcexp.huggingface.weight_files import INDEX, SHARDS, SINGLE, WeightFiles
 from hcexp.model import LanguageModel
@@ -20,9 +24,10 @@ class OlmoWeights:
     """A checkpoint of `OlmoForCausalLM`, as safetensors; nothing is unpickled and no code of it runs.
 
     Called with a model it puts its weights in the place of the model's; what the residual mode adds keeps its own.
+    From the hub only its `config.json` is taken at first, and the weights with `fetch`, once, of the same commit.
 
     Args:
-        source: its folder, or its name on the hub, from where it is downloaded once.
+        source: its folder, or its name on the hub.
         knobs: the resolved section `model` of the configuration.
         model: the network that these and the residual mode make, on any device; it has to fit.
 
@@ -34,17 +39,41 @@ class OlmoWeights:
 
     def __init__(self, source: str, knobs: Mapping, model: LanguageModel):
         self.source = str(source)
-        folder = _folder(self.source)
-        self.config = self._read_config(folder)
+        self.local = _is_local(self.source)
+        self.folder = Path(self.source).expanduser() if self.local else self._hub(_download_config)
+        self.config = self._read_config(self.folder)
         self._check_knobs(knobs)
-        self.files = WeightFiles(folder)
         self.names = stacked_names(len(model.blocks), model.unembedding is None)
-        self._check_shapes(model)
+        self.shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+        if self.local:
+            self.fetch()
 
-    @property
+    def fetch(self) -> None:
+        """Download the weights, if they are on the hub, and check that they fit; raises as the class does."""
+        _ = self.files
+
+    @cached_property
+    def files(self) -> WeightFiles:
+        """The files, the shapes in them checked."""
+        files = WeightFiles(self.folder if self.local else self._hub(_download_weights, self.folder.name))
+        self._check_shapes(files.shapes)
+        return files
+
+    @cached_property
     def checksum(self) -> str:
-        """Of the weights' files, wherever they lie."""
-        return self.files.checksum
+        """Of the weights' files, wherever they lie; the hub's is what it says of them, without a download."""
+        try:
+            hashes = None if self.local else _told_by_hub(self.source, self.folder.name)
+        except Exception:  # it cannot be reached: what was downloaded before tells it too
+            hashes = None
+        return checksum(*hashes) if hashes else self.files.checksum
+
+    def _hub(self, download: Callable[..., Path], *arguments: str) -> Path:
+        try:
+            return download(self.source, *arguments)
+        except Exception as error:  # of many kinds, from the hub's client and below it
+            line = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ConnectionError(f"init_from={self.source} is no folder, nor on the hub: {line}") from error
 
     def __call__(self, model: LanguageModel) -> None:
         parameters = dict(model.named_parameters())
@@ -98,17 +127,16 @@ class OlmoWeights:
             raise ValueError(f"init_from={self.source} has rope_type={kind}: it must be default")
         return rope.get("rope_theta", self.config.get("rope_theta", 10000.0))
 
-    def _check_shapes(self, model: LanguageModel) -> None:
-        parameters = dict(model.named_parameters())
+    def _check_shapes(self, theirs: Mapping[str, Any]) -> None:
         for ours, names in self.names.items():
-            if absent := [name for name in names if name not in self.files.shapes]:
+            if absent := [name for name in names if name not in theirs]:
                 raise ValueError(f"init_from={self.source} has no weight {absent[0]}")
-            rows, *rest = zip(*(self.files.shapes[name] for name in names), strict=True)
+            rows, *rest = zip(*(theirs[name] for name in names), strict=True)
             shape = (sum(rows), *(sizes[0] for sizes in rest))
-            if shape != parameters[ours].shape:
+            if shape != self.shapes[ours]:
                 raise ValueError(
                     f"init_from={self.source} has {names[0].rpartition('.')[0]} of shape {shape}, where the network "
-                    f"with this residual mode has {tuple(parameters[ours].shape)}"
+                    f"with this residual mode has {self.shapes[ours]}"
                 )
 
 
@@ -116,14 +144,26 @@ def _padded(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _folder(source: str) -> Path:
+def _is_local(source: str) -> bool:
     path = Path(source).expanduser()
     if path.is_dir():
-        return path
+        return True
     if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
         raise FileNotFoundError(f"init_from={source}: there is no such folder")
-    try:
-        return Path(snapshot_download(source, allow_patterns=["config.json", SINGLE, INDEX, SHARDS]))
-    except Exception as error:  # of many kinds, from the hub's client and below it
-        line = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ConnectionError(f"init_from={source} is no folder, nor on the hub: {line}") from error
+    return False
+
+
+def _download_config(source: str) -> Path:
+    """The folder of a commit in the hub's cache, with the file that says what the model is."""
+    return Path(hf_hub_download(source, "config.json")).parent
+
+
+def _download_weights(source: str, commit: str) -> Path:
+    return Path(snapshot_download(source, revision=commit, allow_patterns=["config.json", SINGLE, INDEX, SHARDS]))
+
+
+def _told_by_hub(source: str, commit: str) -> list[str] | None:
+    """sha256 of every file of the weights in a commit, in the order of their names; None if it does not tell them."""
+    files = {file.rfilename: file.lfs for file in model_info(source, revision=commit, files_metadata=True).siblings}
+    names = [SINGLE] if SINGLE in files else sorted(name for name in files if fnmatch(name, SHARDS))
+    return [files[name].sha256 for name in names] if all(files[name] for name in names) else None

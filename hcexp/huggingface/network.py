@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from hcexp.configuration import instantiate
 from hcexp.model import LanguageModel
 
@@ -12,4 +14,5 @@ def build(model: Mapping[str, Any], residual: Mapping[str, Any]) -> LanguageMode
 
     Raises ValueError for a class that nobody has trusted: a folder may come from anywhere.
     """
-    return instantiate(model, residual=instantiate(residual))
+    sections = OmegaConf.create({"model": dict(model), "residual": dict(residual)})
+    return instantiate(sections.model, residual=instantiate(sections.residual))

@@ -31,6 +31,8 @@ class Attended:
         cache: of `transformers`, which grows by the new tokens; or none.
         padding: (batch, all tokens), nonzero where there is text; or none, where there is text everywhere.
         seq: new tokens.
+
+    Raises ValueError for `padding` of another shape, or inside a row.
     """
 
     def __init__(self, cache: Cache | None, padding: Tensor | None, seq: int, device: torch.device):
@@ -43,6 +45,7 @@ class Attended:
             new = places[self.seen :, None]
             self.mask = places <= new
             if padding is not None:  # padding sees itself: a row that sees nothing would be nan
+                _require_padding_outside(padding, self.seen + seq)
                 self.mask = self.mask & padding.bool()[:, None, None] | (places == new)
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -89,8 +92,6 @@ class HcexpForCausalLM(PreTrainedModel, GenerationMixin):
         seq = input_ids.shape[-1]
         padding = None if attention_mask is None or attention_mask.all() else attention_mask
         past = Attended(past_key_values, padding, seq, input_ids.device)
-        if padding is not None:
-            _require_padding_outside(padding, past.seen + seq)
         plain = past_key_values is None and padding is None
         logits = self.network(input_ids) if plain else self.network(input_ids, past, past.seen)
         loss = self.loss_function(logits, labels, self.config.vocab_size) if labels is not None else None

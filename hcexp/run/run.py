@@ -122,6 +122,8 @@ class Run:
         Of several processes on a machine, one compares what is in the cache with its checksums.
         """
         self.data.verify = self.data.verify and _local_rank() == 0
+        if self.model.initial is not None:
+            self.model.initial.fetch()
         self.downstream.prepare(self.data, self.config.paths.cache)
         self.data.prepare()
         self.suite.prepare(self.data, self.config.paths.cache)

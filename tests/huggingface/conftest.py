@@ -43,7 +43,7 @@ class Made:
 
 
 class Trained(Made):
-    """One with every parameter moved away from its initial value."""
+    """A network with every parameter moved away from its initial value."""
 
     def __init__(self, mode="pre_norm", **knobs):
         super().__init__(mode, **knobs)
@@ -65,20 +65,33 @@ class Trained(Made):
         return prompt
 
 
-@pytest.fixture(autouse=True)
-def modules(tmp_path_factory, monkeypatch):
-    """Where `transformers` copies the code of a folder."""
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+@pytest.fixture(scope="session", autouse=True)
+def modules(tmp_path_factory):
+    """The place where `transformers` copies the code of a folder to; and no network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        place = str(tmp_path_factory.mktemp("modules"))
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", place)
+        yield
 
 
-@pytest.fixture
-def load():
+def load(folder):
     from transformers import AutoModelForCausalLM
 
-    def load(folder, **options):
-        return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
 
-    return load
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Gives a network, its exported folder and what `transformers` loads there; nobody may change them."""
+
+    @cache
+    def made(mode, network):
+        trained, folder = Trained(mode, **NETWORKS[network]), tmp_path_factory.mktemp("exported") / "out"
+        trained.beyond = trained.export(folder)
+        return trained, folder, load(folder)
+
+    return made
 
 
 @pytest.fixture

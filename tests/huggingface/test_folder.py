@@ -1,121 +1,102 @@
-"""What is exported computes in `transformers` what it computed here, in every mode."""
+"""A network that is exported computes in `transformers` what it computed here, in every mode."""
 
-import json
 from functools import partial
 
 import pytest
 import torch
 from huggingface_hub import save_torch_state_dict
+from torch.nn.functional import pad
 
 from hcexp.huggingface.tokenizer import TokenizerFiles
-from tests.huggingface.conftest import MODES, NETWORKS, Trained, tokens
+from tests.huggingface.conftest import MODES, NETWORKS, Trained, load, tokens
 
 CODE = {"configuration_hcexp.py", "modeling_hcexp.py"}
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
-@pytest.fixture(params=[(mode, name) for mode in MODES for name in NETWORKS], ids="-".join)
-def trained(request):
-    mode, name = request.param
-    try:
-        return Trained(mode, **NETWORKS[name])
-    except ValueError as error:
-        if "model.tied" not in str(error):
-            raise
-        pytest.skip("a mode of two widths cannot be tied")
+@torch.no_grad()
+@pytest.mark.parametrize("mode", MODES)
+def test_the_logits_are_the_same(mode, exported):
+    done = []
+    for name in NETWORKS:
+        try:
+            trained, folder, model = exported(mode, name)
+        except ValueError as error:
+            if "model.tied" not in str(error):  # a mode of two widths
+                raise
+            continue
+        assert {path.name for path in folder.iterdir()} == (FILES | CODE if trained.beyond else FILES)
+        expected = trained.network(tokens())
+        assert expected.std() > 0.1
+        torch.testing.assert_close(model(tokens()).logits, expected, rtol=1e-5, atol=1e-5)
+        done.append(name)
+    assert {"untied", "olmoe"} <= set(done)
 
 
 @torch.no_grad()
-def test_the_logits_are_the_same(trained, load, tmp_path):
-    beyond = trained.export(tmp_path / "out")
-    model = load(tmp_path / "out", trust_remote_code=beyond is not None)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == (FILES | CODE if beyond else FILES)
-    expected = trained.network(tokens())
-    assert expected.std() > 0.1
-    torch.testing.assert_close(model(tokens()).logits, expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("mode", MODES)
-def test_greedy_generation_is_the_argmax_again_and_again(mode, load, tmp_path):
-    trained = Trained(mode, tied=False)
-    trained.export(tmp_path / "out")
-    model = load(tmp_path / "out", trust_remote_code=True)
-    prompts = tokens(batch=3, seq=6)
-    for prompt in prompts.split(1):
-        found = model.generate(prompt, max_new_tokens=8, do_sample=False, eos_token_id=None)
-        assert found.equal(trained.continued(prompt, 8))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_texts_of_different_lengths_generate_as_if_alone(mode, load, tmp_path):
-    trained = Trained(mode, tied=False)
-    trained.export(tmp_path / "out")
-    model = load(tmp_path / "out", trust_remote_code=True)
+def test_the_text_is_the_networks_with_a_cache_and_without(mode, exported, monkeypatch):
+    trained, _, model = exported(mode, "olmoe")
     long, short = tokens(batch=2, seq=9).split(1)
-    short = short[:, :4]
-    batch = torch.cat((long, torch.nn.functional.pad(short, (5, 0))))
+    batch = torch.cat((long, pad(short[:, :4], (5, 0))))
     mask = torch.cat((torch.ones_like(long), torch.tensor([[0] * 5 + [1] * 4])))
-    found = model.generate(batch, attention_mask=mask, max_new_tokens=6, do_sample=False, eos_token_id=None)
-    assert found[:1].equal(trained.continued(long, 6))
-    assert found[1:, 5:].equal(trained.continued(short, 6))
+    forward, fed = model.network.forward, []
+    monkeypatch.setattr(model.network, "forward", lambda t, *past: (fed.append(t.shape[-1]), forward(t, *past))[1])
+    generate = partial(model.generate, batch, attention_mask=mask, max_new_tokens=6, do_sample=False, eos_token_id=None)
+    for cached, lengths in ((True, [9, 1, 1, 1, 1, 1]), (False, [9, 10, 11, 12, 13, 14])):
+        fed.clear()
+        found = generate(use_cache=cached)
+        assert fed == lengths
+        assert found[:1].equal(trained.continued(long, 6))
+        assert found[1:, 5:].equal(trained.continued(short[:, :4], 6))
+    assert generate(num_beams=2, use_cache=True).equal(generate(num_beams=2, use_cache=False))
+    past = model(tokens()[:, :5]).past_key_values
+    parts = [model(tokens()[:, places], past_key_values=past).logits for places in (slice(5, 11), slice(11, 17))]
+    torch.testing.assert_close(torch.cat(parts, 1), trained.network(tokens())[:, 5:], rtol=1e-5, atol=1e-5)
 
 
-def test_plain_needs_no_code_of_ours(load, tmp_path):
+def test_plain_needs_no_code_of_ours(exported):
     from transformers import OlmoForCausalLM
 
-    assert Trained("pre_norm").export(tmp_path / "out") is None
-    model, report = OlmoForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+    trained, folder, model = exported("pre_norm", "olmo")
+    assert trained.beyond is None and type(model) is OlmoForCausalLM and model.generation_config.use_cache
+    _, report = OlmoForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values())
-    assert type(load(tmp_path / "out")) is OlmoForCausalLM
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["use_cache"] is True
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("mode", ["pre_norm", "dhc"])
-def test_a_large_model_is_written_in_shards(mode, load, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "hcexp.huggingface.folder.save_torch_state_dict", partial(save_torch_state_dict, max_shard_size=9000)
-    )
+def test_a_large_model_is_written_in_shards_and_its_precision_kept(mode, tmp_path, monkeypatch):
+    small = partial(save_torch_state_dict, max_shard_size=9000)
+    monkeypatch.setattr("hcexp.huggingface.folder.save_torch_state_dict", small)
     trained = Trained(mode)
+    trained.network.to(torch.bfloat16)
     trained.export(tmp_path / "out")
     assert len(list((tmp_path / "out").glob("model-*.safetensors"))) > 2
-    model = load(tmp_path / "out", trust_remote_code=True)
-    torch.testing.assert_close(model(tokens()).logits, trained.network(tokens()), rtol=1e-5, atol=1e-5)
+    model = load(tmp_path / "out")
+    assert model.dtype == torch.bfloat16
+    logits = model.float()(tokens()).logits
+    torch.testing.assert_close(logits, trained.network.float()(tokens()), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("mode", ["pre_norm", "dhc"])
-def test_the_precision_is_kept(mode, dtype, load, tmp_path):
-    trained = Trained(mode)
-    trained.network.to(dtype)
-    trained.export(tmp_path / "out")
-    assert load(tmp_path / "out", trust_remote_code=True).dtype == dtype
-
-
-def test_no_folder_is_written_over(tmp_path):
-    (tmp_path / "out").mkdir()
-    with pytest.raises(FileExistsError, match="out exists: delete it, or name another with --to"):
-        Trained("pre_norm").export(tmp_path / "out")
-
-
-def test_weights_of_another_network_are_refused(tmp_path):
-    trained = Trained("pre_norm")
-    trained.model["inner"] = 64
-    with pytest.raises(ValueError, match=r"blocks.0.feed_forward.gate_up.weight has shape \(96, 32\).*needs \(128, 32"):
-        trained.export(tmp_path / "out")
-    other = Trained("dhc")
-    other.network = trained.network
-    with pytest.raises(ValueError, match="stream.*has shape none"):
-        other.export(tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_appears_when_it_is_whole(tmp_path, monkeypatch):
-    trained = Trained("dhc")
+def test_a_folder_is_written_whole_and_never_over_another(tmp_path, monkeypatch):
+    trained, folder = Trained("dhc"), tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(TokenizerFiles, "write", lambda *a: (_ for _ in ()).throw(OSError("no space")))
         with pytest.raises(OSError, match="no space"):
-            trained.export(tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    trained.export(tmp_path / "out")
+            trained.export(folder)
+    assert not folder.exists()
+    trained.export(folder)
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    with pytest.raises(FileExistsError, match="out exists: delete it, or name another with --to"):
+        trained.export(folder)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    trained, other = Trained("pre_norm"), Trained("dhc")
+    trained.model["inner"], other.network = 64, trained.network
+    with pytest.raises(ValueError, match=r"blocks.0.feed_forward.gate_up.weight has shape \(96, 32\).*needs \(128, 32"):
+        trained.export(tmp_path / "out")
+    with pytest.raises(ValueError, match="stream.*has shape none"):
+        other.export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()

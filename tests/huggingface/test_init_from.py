@@ -27,7 +27,7 @@ def test_identity_goes_by_the_weights_not_their_place(make_run, olmo, tmp_path):
 def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_starts(make_run, olmo, tmp_path):
     _, folder = olmo()
     with pytest.raises(ValueError, match="^model.heads=2, but init_from=.* has 4: set model.heads=4$"):
-        make_run(f"init_from={folder}")
+        make_run(f"init_from={folder}").check()
     assert not (tmp_path / "runs").exists()
 
 

@@ -5,23 +5,19 @@ import torch
 
 from hcexp.configuration import compose
 from hcexp.huggingface.olmo import beyond_olmo, stacked_names, to_olmo
-from tests.huggingface.conftest import MODES, Trained, sections
+from tests.huggingface.conftest import MODES, Made, Trained, sections
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_names_are_those_of_both_sides(olmo, tied):
+def test_the_names_are_those_of_both_sides_and_the_parts_the_whole(olmo, tied):
     theirs, _ = olmo(tie_word_embeddings=tied)
     ours = Trained("pre_norm", tied=tied).network
-    names = stacked_names(2, tied)
+    names, weights = stacked_names(2, tied), ours.state_dict()
     assert set(names) == {name for name, _ in ours.named_parameters()}
     assert {name for parts in names.values() for name in parts} == {name for name, _ in theirs.named_parameters()}
-
-
-def test_the_parts_are_the_whole_and_share_no_memory():
-    weights = Trained("pre_norm", tied=False).network.state_dict()
-    parts = to_olmo(weights, layers=2, tied=False)
-    for ours, names in stacked_names(2, False).items():
-        assert torch.cat([parts[name] for name in names]).equal(weights[ours])
+    parts = to_olmo(weights, layers=2, tied=tied)
+    for name, split in names.items():
+        assert torch.cat([parts[part] for part in split]).equal(weights[name])
     assert len({part.untyped_storage().data_ptr() for part in parts.values()}) == len(parts)
 
 
@@ -44,18 +40,12 @@ def test_what_is_an_olmo(knobs, reason):
     assert beyond_olmo(model, plain=False) == "its residual connections are not those of a plain transformer"
 
 
-@pytest.mark.parametrize("scale", ["1b", "7b"])
-def test_the_papers_baselines_are(scale):
-    assert beyond_olmo(compose([f"model={scale}"]).model, plain=True) is None
+def test_the_papers_baselines_are():
+    assert [beyond_olmo(compose([f"model={scale}"]).model, plain=True) for scale in ("1b", "7b")] == [None, None]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_mode_that_says_it_is_plain_has_no_weights_of_its_own(mode):
-    trained = Trained(mode)
-    if trained.network.stream.plain:
-        assert not list(trained.network.stream.parameters())
-        assert trained.network.stream.output_init_factor == 1
-
-
-def test_the_baseline_is_plain():
-    assert Trained("pre_norm").network.stream.plain and not Trained("shc").network.stream.plain
+def test_a_mode_that_says_it_is_plain_has_no_weights_of_its_own():
+    streams = {mode: Made(mode, tied=False).network.stream for mode in MODES}
+    plain = {mode: stream for mode, stream in streams.items() if stream.plain}
+    assert "pre_norm" in plain and "shc" not in plain
+    assert all(not list(stream.parameters()) and stream.output_init_factor == 1 for stream in plain.values())

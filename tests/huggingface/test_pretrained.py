@@ -1,134 +1,174 @@
 """The class that `transformers` loads: its options are right, or refused."""
 
+import shutil
 import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
-from tests.huggingface.conftest import Trained, tokens
-
-
-@pytest.fixture
-def trained():
-    return Trained("dhc")
+from hcexp.data import TextTokenizer
+from hcexp.huggingface.network import build
+from tests.huggingface.conftest import SIZES, Trained, load, tokens
 
 
 @pytest.fixture
-def model(trained, load, tmp_path):
-    trained.export(tmp_path / "out")
-    return load(tmp_path / "out", trust_remote_code=True)
+def trained(exported):
+    return exported("dhc", "olmo")[0]
+
+
+@pytest.fixture
+def model(exported):
+    return exported("dhc", "olmo")[2]
+
+
+@pytest.fixture
+def folder(exported, tmp_path):
+    """A copy, to be changed."""
+    return shutil.copytree(exported("dhc", "olmo")[1], tmp_path / "copy")
 
 
 @torch.no_grad()
-def test_the_loss_is_the_cross_entropy_of_the_next_token(trained, model):
-    logits = trained.network(tokens())
-    expected = cross_entropy(logits[:, :-1].flatten(0, 1), tokens()[:, 1:].flatten())
-    torch.testing.assert_close(model(tokens(), labels=tokens()).loss, expected)
-
-
-@torch.no_grad()
-def test_logits_to_keep(model):
+def test_what_it_is_asked_for_is_what_it_gives(trained, model):
+    expected = trained.network(tokens())
     logits = model(tokens()).logits
+    loss = cross_entropy(expected[:, :-1].flatten(0, 1), tokens()[:, 1:].flatten())
+    torch.testing.assert_close(model(tokens(), labels=tokens()).loss, loss)
     assert model(tokens(), logits_to_keep=3).logits.equal(logits[:, -3:])
     assert model(tokens(), logits_to_keep=torch.tensor([4, 7])).logits.equal(logits[:, [4, 7]])
     assert model(tokens(), return_dict=False)[0].equal(logits)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("front, behind", [(0, 5), (5, 0), (3, 2)])
-def test_padding_changes_no_text(model, front, behind):
-    text = tokens(batch=1, seq=12)
-    padded = torch.nn.functional.pad(text, (front, behind), value=7)
-    mask = torch.nn.functional.pad(torch.ones_like(text), (front, behind))
-    batch = torch.cat((padded, tokens(batch=1, seq=17)))
-    found = model(batch, attention_mask=torch.cat((mask, torch.ones(1, 17, dtype=torch.int64)))).logits
-    torch.testing.assert_close(found[:1, front : front + 12], model(text).logits, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found[1:], model(batch[1:]).logits, rtol=1e-5, atol=1e-5)
-
-
-def test_padding_inside_a_row_is_refused(model):
-    mask = torch.tensor([[1] * 17, [0, 0, 1, 1, 0] + [1] * 12])
-    with pytest.raises(ValueError, match="attention_mask has padding inside a row"):
-        model(tokens(), attention_mask=mask)
-
-
-def test_a_cache_is_refused(model):
-    with pytest.raises(ValueError, match="no cache of keys and values: use_cache=False is allowed"):
-        model(tokens(), use_cache=True)
-    with pytest.raises(ValueError, match="no cache of keys and values"):
-        model.generate(tokens(), max_new_tokens=2, use_cache=True)
+    assert model(tokens(), use_cache=False).past_key_values is None
     for unknown in ("position_ids", "inputs_embeds"):
         with pytest.raises(TypeError, match=unknown):
             model(tokens(), **{unknown: None})
 
 
 @torch.no_grad()
-def test_it_is_saved_and_loaded_again(model, load, tmp_path):
+@pytest.mark.parametrize("front, behind", [(0, 5), (5, 0), (3, 2)])
+def test_padding_changes_no_text(model, front, behind):
+    text = tokens(batch=1, seq=12)
+    mask = pad(torch.ones_like(text), (front, behind))
+    batch = torch.cat((pad(text, (front, behind), value=7), tokens(batch=1, seq=17)))
+    found = model(batch, attention_mask=torch.cat((mask, torch.ones(1, 17, dtype=torch.int64)))).logits
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[:1, front : front + 12], model(text).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found[1:], model(batch[1:]).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_a_mask_that_means_something_else_is_refused(model):
+    for row in ([0, 0, 1, 1, 0] + [1] * 12, [1, 0] + [1] * 15):
+        with pytest.raises(ValueError, match="attention_mask has padding inside a row"):
+            model(tokens(), attention_mask=torch.tensor([[1] * 17, row]))
+    for shape in ((2, 16), (2, 1, 17, 17)):
+        with pytest.raises(ValueError, match=r"attention_mask has the shape .*: allowed is \(batch, 17\)"):
+            model(tokens(), attention_mask=torch.zeros(shape))
+
+
+@torch.no_grad()
+def test_it_is_saved_and_loaded_again_with_a_vocabulary_of_another_size(folder, tmp_path):
+    model = load(folder)
     expected = model(tokens()).logits
+    model.resize_token_embeddings(140)
     model.save_pretrained(tmp_path / "again")
-    again = load(tmp_path / "again", trust_remote_code=True)
-    assert again(tokens()).logits.equal(expected)
-    assert again.generation_config.use_cache is False
+    again = load(tmp_path / "again")
+    found = again(tokens()).logits
+    assert found.shape[-1] == 140 and found[..., :128].equal(expected)
+    assert again.generation_config.use_cache is True and again.get_input_embeddings().weight.shape == (140, 32)
+    tie = again.get_input_embeddings()
+    again.set_output_embeddings(tie)
+    assert again.get_output_embeddings() is tie
 
 
-def test_it_can_be_trained(model):
-    model.train()(tokens(), labels=tokens()).loss.backward()
+def test_it_can_be_trained(folder):
+    model = load(folder).train()
+    model(tokens(), labels=tokens()).loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_harness_generates_with_it(exported):
+    pytest.importorskip("lm_eval")
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
+
+    trained = Trained("dhc", vocabulary_size=4096)
+    folder = exported("dhc", "olmo")[1]
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    model = type(exported("dhc", "olmo")[2])(_configuration(trained)).eval()
+    model.network.load_state_dict(trained.network.state_dict())
+    prompts = ["The king of the river", "A stone"]
+    asked = [
+        Instance("generate_until", {}, (text, {"until": ["\n\n\n"], "max_gen_toks": 5, "do_sample": False}), i)
+        for i, text in enumerate(prompts)
+    ]
+    found = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=2, device="cpu").generate_until(asked, True)
+    for text, prompt in zip(found, TextTokenizer().encode(prompts), strict=True):
+        prompt = torch.tensor(prompt.tolist())[None]
+        assert text == tokenizer.decode(trained.continued(prompt, 5)[0, prompt.shape[-1] :], skip_special_tokens=True)
+
+
+def _configuration(trained):
+    from hcexp.huggingface.pretrained import HcexpConfig
+
+    sizes = {"num_hidden_layers": SIZES["layers"], "num_attention_heads": SIZES["heads"]}
+    return HcexpConfig(trained.model, trained.residual, tie_word_embeddings=True, **sizes)
 
 
 def test_from_the_configuration_alone_it_is_drawn_as_for_training(trained, model):
     from transformers import AutoModelForCausalLM
 
     drawn = AutoModelForCausalLM.from_config(model.config, trust_remote_code=True)
-    trained.network.reset_parameters(0)
+    fresh = build(trained.model, trained.residual)
+    fresh.reset_parameters(0)
     for name, weight in drawn.network.state_dict().items():
-        assert weight.equal(trained.network.state_dict()[name]), name
+        assert weight.equal(fresh.state_dict()[name]), name
 
 
-def test_what_no_file_holds_is_made_at_loading(trained, load, tmp_path, monkeypatch):
+def test_what_no_file_holds_is_made_at_loading(trained, folder, monkeypatch):
     from hcexp.residual import DynamicHyperConnections
 
-    build, reset = DynamicHyperConnections.__init__, DynamicHyperConnections.reset_parameters
+    make, reset = DynamicHyperConnections.__init__, DynamicHyperConnections.reset_parameters
 
     def with_buffer(self, *arguments, **knobs):
-        build(self, *arguments, **knobs)
+        make(self, *arguments, **knobs)
         self.register_buffer("order", torch.empty(3), persistent=False)
 
     def with_order(self):
         reset(self)
         self.order.copy_(torch.arange(3))
 
-    trained.export(tmp_path / "out")
     monkeypatch.setattr(DynamicHyperConnections, "__init__", with_buffer)
     monkeypatch.setattr(DynamicHyperConnections, "reset_parameters", with_order)
-    loaded = load(tmp_path / "out", trust_remote_code=True).network
+    loaded = load(folder).network
     assert loaded.stream.order.tolist() == [0, 1, 2]
     for name, weight in trained.network.state_dict().items():
         assert loaded.state_dict()[name].equal(weight), name
 
 
-def test_a_file_that_lacks_a_weight_is_refused(trained, load, tmp_path):
-    trained.export(tmp_path / "out")
-    path = tmp_path / "out" / "model.safetensors"
+def test_a_file_that_lacks_a_weight_is_refused(folder):
+    path = folder / "model.safetensors"
     weights = load_file(path)
     del weights["network.blocks.1.attention.out.weight"]
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lack the weight network.blocks.1.attention.out.weight"):
-        load(tmp_path / "out", trust_remote_code=True)
+        load(folder)
 
 
-def test_code_that_is_not_trusted_does_not_run(trained, load, tmp_path):
-    trained.export(tmp_path / "out")
+def test_code_that_is_not_trusted_does_not_run(trained, folder):
+    from transformers import AutoModelForCausalLM
+
     with pytest.raises(ValueError, match="trust_remote_code"):
-        load(tmp_path / "out", trust_remote_code=False)
+        AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
+    for nested in ({"_target_": "os.system"}, {"norm": {"_target_": "os.system"}}, {"a": [{"_target_": "os.system"}]}):
+        for sections in ((trained.model | nested, trained.residual), (trained.model, trained.residual | nested)):
+            with pytest.raises(ValueError, match="_target_=os.system is not allowed"):
+                build(*sections)
 
 
-def test_where_the_package_is_missing_the_folder_says_how_to_install_it(trained, load, tmp_path, monkeypatch):
-    trained.export(tmp_path / "out")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "hcexp"]:
+def test_where_the_package_is_missing_the_folder_says_how_to_install_it(folder, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("hcexp", "transformers_modules")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "hcexp", None)
     with pytest.raises(ImportError, match="runs on the Python package hcexp .*install it from its repository.*pip"):
-        load(tmp_path / "out", trust_remote_code=True)
+        load(folder)

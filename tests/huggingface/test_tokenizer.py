@@ -4,7 +4,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from hcexp.data import TextTokenizer, corpus
-from tests.huggingface.conftest import Trained
+from tests.huggingface.conftest import Trained, load
 
 TEXTS = ["The king's  morning,\n\n and café 123", " a stone  by the river\t", "", "ÆØÅ 東京 🙂", "x" * 300]
 
@@ -20,25 +20,23 @@ def padded_tokenizer(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["pre_norm", "dhc"])
-def test_texts_become_the_same_tokens(mode, load, tmp_path):
+def test_texts_become_the_same_tokens(mode, exported):
     from transformers import AutoTokenizer
 
-    ours = TextTokenizer()
-    Trained(mode).export(tmp_path / "out", ours)
-    theirs = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=True)
+    ours, (_, folder, model) = TextTokenizer(), exported(mode, "olmo")
+    theirs = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     for text, ids in zip(TEXTS, ours.encode(TEXTS), strict=True):
         assert theirs(text).input_ids == ids.tolist()
         assert theirs.decode(ids.tolist()) == text
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (ours.eos_id,) * 3
     assert theirs.model_max_length == 64
-    model = load(tmp_path / "out", trust_remote_code=True)
     assert model.generation_config.pad_token_id == ours.eos_id
     assert model.get_input_embeddings().padding_idx is None
     batch = theirs(TEXTS[:2], padding=True)
     assert batch["attention_mask"][1][0] == 0 and batch["attention_mask"][1][-1] == 1
 
 
-def test_padding_has_its_token_where_there_is_one(padded_tokenizer, load, tmp_path):
+def test_padding_has_its_token_where_there_is_one(padded_tokenizer, tmp_path):
     from transformers import AutoTokenizer
 
     Trained("pre_norm", vocabulary_size=4097).export(tmp_path / "out", padded_tokenizer)
