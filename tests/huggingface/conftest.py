@@ -19,6 +19,7 @@ NETWORKS = {
     "unpadded": {"pad_vocabulary_to": 1},
     "rms_norm": {"norm": "rms_norm", "norm_affine": True},
     "olmoe": {"tied": False, "norm": "rms_norm", "norm_affine": True, "norm_eps": 1e-6, "qk_norm": True},
+    "whole vocabulary": {"tied": False, "vocabulary_size": 4096},
 }
 
 

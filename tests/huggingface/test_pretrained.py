@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from importlib.util import find_spec
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from hcexp.data import TextTokenizer
 from hcexp.huggingface.network import build
-from tests.huggingface.conftest import SIZES, Trained, load, tokens
+from tests.huggingface.conftest import load, tokens
 
 
 @pytest.fixture
@@ -86,33 +88,23 @@ def test_it_can_be_trained(folder):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_the_harness_generates_with_it(exported):
+def test_the_harness_generates_with_it(exported, monkeypatch):
     pytest.importorskip("lm_eval")
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
     from transformers import AutoTokenizer
 
-    trained = Trained("dhc", vocabulary_size=4096)
-    folder = exported("dhc", "olmo")[1]
+    for absent in [name for name in ("accelerate", "accelerate.utils") if not find_spec(name.partition(".")[0])]:
+        monkeypatch.setitem(sys.modules, absent, MagicMock())  # it is imported there, and not used here
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    trained, folder, model = exported("dhc", "whole vocabulary")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-    model = type(exported("dhc", "olmo")[2])(_configuration(trained)).eval()
-    model.network.load_state_dict(trained.network.state_dict())
-    prompts = ["The king of the river", "A stone"]
-    asked = [
-        Instance("generate_until", {}, (text, {"until": ["\n\n\n"], "max_gen_toks": 5, "do_sample": False}), i)
-        for i, text in enumerate(prompts)
-    ]
+    prompts, until = ["The king of the river", "A stone"], {"until": ["\n\n\n"], "max_gen_toks": 5, "do_sample": False}
+    asked = [Instance("generate_until", {}, (text, until), i) for i, text in enumerate(prompts)]
     found = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=2, device="cpu").generate_until(asked, True)
-    for text, prompt in zip(found, TextTokenizer().encode(prompts), strict=True):
-        prompt = torch.tensor(prompt.tolist())[None]
+    for text, ids in zip(found, TextTokenizer().encode(prompts), strict=True):
+        prompt = torch.tensor(ids.tolist())[None]
         assert text == tokenizer.decode(trained.continued(prompt, 5)[0, prompt.shape[-1] :], skip_special_tokens=True)
-
-
-def _configuration(trained):
-    from hcexp.huggingface.pretrained import HcexpConfig
-
-    sizes = {"num_hidden_layers": SIZES["layers"], "num_attention_heads": SIZES["heads"]}
-    return HcexpConfig(trained.model, trained.residual, tie_word_embeddings=True, **sizes)
 
 
 def test_from_the_configuration_alone_it_is_drawn_as_for_training(trained, model):

@@ -60,11 +60,8 @@ def test_a_mode_that_states_other_coefficients_than_it_has_is_caught(my_modes, m
         test_stream.test_own_code_equals_the_plain_operator(MODE, NORMS["rms_norm"])
 
 
-def test_its_choice_is_recorded(my_modes):
+def test_its_choice_is_recorded_and_known_by_the_search_path_alone(my_modes):
     config = compose(MODE)
     assert config.choices.residual == "re_zero" and config.residual._target_ == "my_modes.re_zero.ReZero"
-
-
-def test_without_the_search_path_it_is_not_known(my_modes):
     with pytest.raises(MissingConfigException, match="re_zero"):
         compose(MODE[1:])
