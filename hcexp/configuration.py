@@ -34,6 +34,7 @@ OPTIONAL = (
     "evaluation.documents",
     "evaluation.every",
     "evaluation.max_tokens",
+    "schedule.warmup",
 )
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 

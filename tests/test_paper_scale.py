@@ -84,7 +84,7 @@ def test_a_scale_chooses_model_data_length_and_batch(scale):
     c = compose([f"scale={scale}"])
     assert SIZES[scale] == (
         c.model.d, c.model.layers, c.model.heads, c.model.inner, c.steps, c.data.batch_size, c.data.sequence_length,
-        c.optimizer.lr, c.schedule.warmup, c.trainer.accumulate_grad_batches,
+        c.optimizer.lr, instantiate(c.schedule).warmup, c.trainer.accumulate_grad_batches,
     )  # fmt: skip
     assert (c.model.vocabulary_size, c.model.tied) == (50280, scale != "7b")
     assert (c.data.tokenizer, c.compile, c.trainer.precision) == ("allenai/OLMo-1B-hf", True, "bf16-mixed")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hcexp.optim.schedule import warmup_steps
 from hcexp.report.looks import has, look, marked
 from hcexp.report.numbers import NOTHING
 from hcexp.report.suites import DOWNSTREAM, MEASURES, TASK_MEASURES, benchmarks, part_names, title
@@ -103,15 +104,16 @@ def _learning_rate(config: Mapping[str, Any]) -> str:
     peak, schedule = (config.get("optimizer") or {}).get("lr"), config.get("schedule") or {}
     if peak is None or "shape" not in schedule:
         return ""
-    parts = [f"{peak:g}", f"{schedule['warmup']:,} steps of warm-up"]
+    warmup = warmup_steps(config["steps"], schedule["warmup"], schedule["warmup_share"])
+    parts = [f"{peak:g}", f"{warmup:,} steps of warm-up"]
     return ", ".join((*parts, decay(config) or schedule["shape"]))
 
 
 def decay(config: Mapping[str, Any]) -> str:
     """`cosine to 10 %`: to what part of its peak the learning rate falls by the last step; nothing if it stays."""
     schedule = config.get("schedule") or {}
-    final = schedule.get("final")
-    return "" if final in (None, 1) else f"{schedule['shape']} to {100 * final:g} %"
+    ratio = schedule.get("min_lr_ratio")
+    return "" if ratio in (None, 1) else f"{schedule['shape']} to {100 * ratio:g} %"
 
 
 def _distinct(texts: Iterable[str]) -> str:

@@ -4,13 +4,38 @@ from math import cos, pi
 
 import pytest
 import torch
+from hydra.errors import InstantiationException
 
+from hcexp.configuration import compose, instantiate
 from hcexp.optim import Schedule
+
+# Steps of warm-up of the steps that each scale has.
+WARMUP = {"tiny": 25, "20m": 320, "60m": 460, "150m": 580, "300m": 1200, "1b": 2000, "7b": 5000}
+
+
+def composed(scale, *overrides):
+    return instantiate(compose([f"scale={scale}", *overrides]).schedule)
+
+
+@pytest.mark.parametrize("scale", WARMUP)
+def test_the_warm_up_is_a_share_of_the_steps_unless_it_is_given(scale):
+    assert composed(scale).warmup == WARMUP[scale]
+    for steps in (10, 1):  # of fewer than the scale's own warm-up
+        schedule = composed(scale, f"steps={steps}")
+        assert schedule.warmup < steps and schedule.factor(schedule.warmup) == 1
+    assert composed(scale, "steps=10", "schedule.warmup=7").warmup == 7
+    assert composed(scale, "schedule.warmup=0").warmup == 0
+    with pytest.raises(InstantiationException, match="schedule.warmup=7 counts steps: .* less than steps=7"):
+        composed(scale, "steps=7", "schedule.warmup=7")
+
+
+def test_the_last_step_is_no_warm_up():
+    assert Schedule(1, warmup_share=0.9).warmup == 0 and Schedule(5, "constant").warmup == 0
 
 
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
 def test_warms_up_to_the_peak_and_ends_at_the_fraction(shape):
-    schedule = Schedule(100, shape, warmup=10, final=0.1)
+    schedule = Schedule(100, shape, warmup=10, min_lr_ratio=0.1)
     factors = [schedule.factor(step) for step in range(100)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10] == pytest.approx(1) and factors[-1] == pytest.approx(0.1)
@@ -26,7 +51,7 @@ def test_constant_stays():
 
 def test_drives_an_optimizer():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
-    scheduler = Schedule(4, "linear", warmup=1, final=0.5)(optimizer)
+    scheduler = Schedule(4, "linear", warmup=1, min_lr_ratio=0.5)(optimizer)
     rates = []
     for _ in range(4):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -41,7 +66,9 @@ def test_drives_an_optimizer():
         ({"shape": "triangle"}, "schedule.shape=triangle"),
         ({"warmup": -1}, "schedule.warmup=-1"),
         ({"warmup": 10}, "schedule.warmup=10 .* steps=10"),
-        ({"final": 1.5}, "schedule.final=1.5"),
+        ({"min_lr_ratio": 1.5}, "schedule.min_lr_ratio=1.5"),
+        ({"warmup_share": 1.0}, "schedule.warmup_share=1.0"),
+        ({"warmup_share": -0.1}, "schedule.warmup_share=-0.1"),
         ({"steps": 0}, "steps=0"),
     ],
 )
