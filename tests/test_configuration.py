@@ -28,7 +28,7 @@ def test_every_file_of_conf_composes_and_builds_without_memory(tmp_path, monkeyp
         for section in SECTIONS:
             instantiate(config[section])
     assert seen >= CHOICES
-    instantiate(compose(["tracking=none"]).tracking, runs=tmp_path)
+    instantiate(compose(["tracking=none"]).tracking, runs=tmp_path, folder=str(tmp_path), step=0)
 
 
 def test_what_is_given_wins_over_the_scale_wherever_it_stands():
