@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from hcexp.disk.atomic import replacing
+from hcexp.disk.atomic import atomic_write
 
 
 class CheckpointFile(TorchCheckpointIO):
@@ -24,5 +24,5 @@ class CheckpointFile(TorchCheckpointIO):
             OSError: in one line, with `ENOSPC` if the disk fills up; nothing of this checkpoint is left
                 behind and an earlier one of the same name stays.
         """
-        with replacing(Path(path), "wb") as file:
+        with atomic_write(Path(path), "wb") as file:
             torch.save(checkpoint, file)

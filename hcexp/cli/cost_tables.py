@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hcexp.configuration import compose
 from hcexp.cost import of_hardware
-from hcexp.disk.atomic import replacing
+from hcexp.disk.atomic import atomic_write
 from hcexp.paper import printed
 from hcexp.report.measured import COLUMNS, Measured
 from hcexp.report.numbers import NOTHING, fixed, more, unit
@@ -117,7 +117,7 @@ def show_measured(lines: Sequence[Line], console: Console) -> None:
 def write_csv(lines: Sequence[Line], path: Path) -> None:
     """The table unrounded, a line a row; an empty cell for what there is not. The folder is made if need be."""
     records = [_record(line) for line in lines]
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         out = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
         out.writeheader()
         out.writerows(records)

@@ -17,6 +17,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 # What the project raises on purpose, with a line that names the knob, the value and what is allowed.
 MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
 
+# Knobs that had another name.
+RENAMED = {"schedule.final": "schedule.min_lr_ratio"}
+
 # What torch says of sizes that no machine has memory for, or no number for; and the knobs that sizes come from.
 TOO_LARGE = re.compile(r"allocate|out of memory|Storage size calculation overflowed|Overflow when unpacking|too large")
 SIZES = re.compile(
@@ -42,8 +45,9 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         near = nearest(name, error.options, also)
         return f"{group}={name} is not known{near}; choose from {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '(.+?)'", str(error))):
-        knob = match[1]
-        return f"{knob} is not a knob here{nearest(knob, _knobs(arguments))}; hcexp train --config shows all of them"
+        knob, knobs = match[1], _knobs(arguments)
+        near = nearest(knob, knobs, {old: new for old, new in RENAMED.items() if new in knobs})
+        return f"{knob} is not a knob here{near}; hcexp train --config shows all of them"
     if isinstance(error, HydraException) and (match := re.match(LISTED, str(error))):
         return (
             f"{match[1]} lists several values, and one run takes one: hcexp train -m trains them all, a sweep's file "

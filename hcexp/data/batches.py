@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset
 
-from hcexp.disk.atomic import replacing
+from hcexp.disk.atomic import atomic_write
 
 Batch = Any  # what the task's model and objective take: for language (inputs, targets), int64, each (batch, seq)
 
@@ -110,7 +110,7 @@ def _order_file(cache: Path, seed: int, epoch: int, samples: int) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not _is_whole(path, samples):
-                with replacing(path, "wb") as file:
+                with atomic_write(path, "wb") as file:
                     _draw_order(seed, epoch, samples).tofile(file)
     return path
 

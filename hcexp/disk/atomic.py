@@ -13,7 +13,7 @@ PARTIAL = ".partial"  # the end of a file's name while it is written
 
 
 @contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO]:
     """A file to write, which takes the place of `path` at the end of the block; its folder is made if need be.
 
     Whatever happens, and be it a power cut, `path` is the old file, the new one, or not there. Text is UTF-8, its
@@ -45,13 +45,13 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file at once, see `replacing`."""
-    with replacing(path) as file:
+    """Write a file at once, see `atomic_write`."""
+    with atomic_write(path) as file:
         file.write(text)
 
 
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write a file at once, see `replacing`."""
+    """Write a file at once, see `atomic_write`."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 

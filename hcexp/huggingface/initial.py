@@ -14,7 +14,7 @@ from hcexp.disk.checksum import checksum
 from hcexp.huggingface.olmo import BUILT_IN, KEYS, stacked_names
 from hcexp.huggingface.weight_files import INDEX, SHARDS, SINGLE, WeightFiles
 from hcexp.model import LanguageModel
-from hcexp.model.sharding import assign
+from hcexp.model.sharding import copy_full
 
 # Keys of config.json that change the function, and the values under which it is the function of our network.
 ONLY = {"hidden_act": "silu", "attention_bias": False, "clip_qkv": None}
@@ -79,7 +79,7 @@ class OlmoWeights:
         parameters = dict(model.named_parameters())
         with self.files.opened() as read:
             for ours, names in self.names.items():
-                assign(parameters[ours], torch.cat([read(name) for name in names]))
+                copy_full(parameters[ours], torch.cat([read(name) for name in names]))
 
     def _read_config(self, folder: Path) -> dict:
         if not (folder / "config.json").is_file():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hcexp.model.sharding import assign
+from hcexp.model.sharding import copy_full
 from hcexp.residual import ResidualStream
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ def initialise(model: "Transformer", seed: int) -> None:
     names = {parameter: name for name, parameter in model.named_parameters()}
     _reset_norms(model.blocks)
     for tensor, values in _initial_values(model.stream, seed):
-        assign(tensor, values)
+        copy_full(tensor, values)
     inside = [(layer, each) for layer, block in enumerate(model.blocks) for each in block.initial()]
     for layer, (parameter, fan_in, writes) in [*inside, *((0, each) for each in model.ends())]:
         reading, writing = scheme(fan_in, layer)
         std = factor * writing if writes else reading
-        assign(parameter, draw(parameter.shape, std, seed, names[parameter]))
+        copy_full(parameter, draw(parameter.shape, std, seed, names[parameter]))
 
 
 def _initial_values(stream: ResidualStream, seed: int) -> list[tuple[Tensor, Tensor]]:

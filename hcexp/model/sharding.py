@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def part(like: Tensor, whole: Tensor) -> Tensor:
+def distribute_like(like: Tensor, whole: Tensor) -> Tensor:
     """`whole` as the tensor `like` lies: sharded if that is. Every process gives all of it, so that none is sent."""
     if not isinstance(like, DTensor):
         return whole
@@ -13,11 +13,11 @@ def part(like: Tensor, whole: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(tensor: Tensor, whole: Tensor) -> None:
+def copy_full(tensor: Tensor, whole: Tensor) -> None:
     """Set a tensor, sharded or not and on any device, to values that every process has."""
-    tensor.copy_(part(tensor, whole))
+    tensor.copy_(distribute_like(tensor, whole))
 
 
-def gathered(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """The whole of a tensor; of a sharded one all processes have to ask for it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 from torch.optim import Optimizer
 
 from hcexp.disk.atomic import PARTIAL
-from hcexp.model.sharding import gathered, part
+from hcexp.model.sharding import distribute_like, full_tensor
 
 
 class FullySharded(ModelParallelStrategy):
@@ -43,7 +43,7 @@ class FullySharded(ModelParallelStrategy):
             return super().optimizer_state(optimizer)
 
         def kept(tensor: Tensor) -> Tensor | None:
-            whole = gathered(tensor)
+            whole = full_tensor(tensor)
             return whole.cpu() if self.is_global_zero else None
 
         state = apply_to_collection(optimizer.state_dict(), Tensor, kept)
@@ -82,7 +82,8 @@ def _parts(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
 
     def of(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
         return {
-            name: part(parameter, value) if value.shape == parameter.shape else value  # all but the number of steps
+            # All but the number of steps are as large as the parameter.
+            name: distribute_like(parameter, value) if value.shape == parameter.shape else value
             for name, value in values.items()
         }
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from hcexp.configuration import shareable
 from hcexp.run.folder import RunFolder
-from hcexp.run.identity import where
+from hcexp.run.identity import placement
 
 
 def attempts(
@@ -28,7 +28,7 @@ def attempts(
         "code": made_by["code"],
         "git": made_by["git"],
         "hardware": made_by["hardware"],
-        **where(config),
+        **placement(config),
         "overrides": shareable(overrides),
     }
     return [*before, this]

@@ -45,7 +45,7 @@ CALLS = ("_target_", "_partial_", "_convert_", "_recursive_")
 NEUTRAL: dict[str, Any] = {}
 
 # Where a run is computed: part of its name, since it changes a result's last digits, but a run may go on elsewhere.
-WHERE = (
+PLACEMENT = (
     "choices.trainer",
     "trainer.accelerator",
     "trainer.accumulate_grad_batches",
@@ -91,15 +91,15 @@ def _without_neutral(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def where(config: DictConfig) -> dict[str, Any]:
+def placement(config: DictConfig) -> dict[str, Any]:
     """The knobs that say where a run is computed, by their dotted names."""
     resolved = OmegaConf.to_container(config, resolve=True)
-    return {f"trainer.{knob}": value for knob, value in resolved["trainer"].items() if f"trainer.{knob}" in WHERE}
+    return {f"trainer.{knob}": value for knob, value in resolved["trainer"].items() if f"trainer.{knob}" in PLACEMENT}
 
 
-def elsewhere(knob: str) -> bool:
+def is_placement(knob: str) -> bool:
     """Whether a knob, by its dotted name, only says where a run is computed."""
-    return any(f"{knob}.".startswith(f"{name}.") for name in WHERE)
+    return any(f"{knob}.".startswith(f"{name}.") for name in PLACEMENT)
 
 
 def hashed(content: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from hcexp.callbacks.throughput import per_step
 from hcexp.evaluation import Benchmark
 from hcexp.model.init import key
-from hcexp.model.sharding import gathered
+from hcexp.model.sharding import full_tensor
 from hcexp.objective import Objective
 from hcexp.optim import Schedule
 
@@ -113,7 +113,7 @@ class TrainingModule(L.LightningModule):
     ) -> None:
         """Clip by the total norm over all shards, and keep it, which Lightning's own clipping throws away."""
         limit = float("inf") if gradient_clip_val is None else gradient_clip_val
-        self.grad_norm = gathered(nn.utils.clip_grad_norm_(self.parameters(), limit))
+        self.grad_norm = full_tensor(nn.utils.clip_grad_norm_(self.parameters(), limit))
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimizer(self.model)

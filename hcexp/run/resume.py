@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hcexp.configuration import compose, parse, shipped
 from hcexp.run.folder import CONFIG, RunFolder
-from hcexp.run.identity import WHERE, WITHOUT_EFFECT, differences, effective, elsewhere, hashed, listed
+from hcexp.run.identity import PLACEMENT, WITHOUT_EFFECT, differences, effective, hashed, is_placement, listed
 from hcexp.run.run import Run
 
 
@@ -28,10 +28,10 @@ def resumed(folder: Path, overrides: Sequence[str] = ()) -> Run:
     if Path(config.paths.runs).resolve() != folder.parent:
         raise ValueError(f"paths.runs={config.paths.runs}: with --resume it is that of the run, {folder.parent}")
     changed = differences(effective(recorded), effective(config))
-    if refused := {knob: change for knob, change in changed.items() if not elsewhere(knob)}:
+    if refused := {knob: change for knob, change in changed.items() if not is_placement(knob)}:
         raise ValueError(
             f"{listed(refused)}: this would be another run than {folder.name}; allowed are "
-            f"{', '.join(WHERE)}, and what has no effect on a result: {', '.join(WITHOUT_EFFECT)}"
+            f"{', '.join(PLACEMENT)}, and what has no effect on a result: {', '.join(WITHOUT_EFFECT)}"
         )
     run = Run(config, begun, recorded)
     _require_name(run, left)

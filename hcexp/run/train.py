@@ -23,7 +23,7 @@ from hcexp.run.identity import differences, effective, listed
 from hcexp.run.module import TrainingModule
 from hcexp.run.record import record
 from hcexp.run.run import Run
-from hcexp.tracking import labels, public, telling
+from hcexp.tracking import headline_params, labels, public
 from hcexp.tracking.logger import FileLogger
 
 # Of the processes of one run, the first writes its files.
@@ -56,7 +56,7 @@ def train(run: Run) -> dict[str, Any]:
         if run.named_by is config:
             _write_text(directory / CONFIG, OmegaConf.to_yaml(OmegaConf.create(recorded)))
         tags = {**made_by, **labels(recorded)}
-        logger.tell(params=telling(recorded, run.overrides), tags=tags, file=directory / CONFIG)
+        logger.tell(params=headline_params(recorded, run.overrides), tags=tags, file=directory / CONFIG)
         metrics = _fit(run, module, callbacks, logger, checkpoint)
         steps = run.trainer.global_step
         result = _finish(

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from hcexp.disk.atomic import replacing
+from hcexp.disk.atomic import atomic_write
 
 METRICS = "metrics.jsonl"  # in the run's folder
 TAIL_BYTES = 1 << 16
@@ -70,7 +70,7 @@ class MetricsFile:
     def cut(self, step: int) -> None:
         """Drop the points after an optimiser step, and half a line that a killed process left: before a run goes on.
 
-        The file is replaced at once. Raises what `read` and `replacing` raise.
+        The file is replaced at once. Raises what `read` and `atomic_write` raise.
         """
         if not self.path.is_file():
             return
@@ -80,7 +80,7 @@ class MetricsFile:
                 kept.append(content[start:end])
             start = end
         if (whole := b"".join(kept)) != content:
-            with replacing(self.path, "wb") as file:
+            with atomic_write(self.path, "wb") as file:
                 file.write(whole)
 
 

@@ -8,7 +8,7 @@ LONGEST = 250  # characters MLflow keeps of a parameter's value
 SKIPPED = {"hydra", "paths", "tracking"}  # top-level sections that say where a run is, not what it is
 
 # What most comparisons are about, by the names of the knobs.
-TELLING = (
+HEADLINE = (
     "residual",
     "residual.n",
     "residual.tanh",
@@ -25,7 +25,7 @@ TELLING = (
 )
 
 
-def telling(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, str]:
+def headline_params(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, str]:
     """The few parameters by which runs are told apart: the residual mode, the scale, the seed, what is varied most, and
     whatever the overrides name. A choice such as `residual` stands for the section of its name.
 
@@ -33,7 +33,7 @@ def telling(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[st
     """
     every = parameters(config) | config["choices"]
     named = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    return {name: value for name, value in every.items() if name in (*TELLING, *named)}
+    return {name: value for name, value in every.items() if name in (*HEADLINE, *named)}
 
 
 def labels(config: Mapping[str, Any]) -> dict[str, str]:

@@ -33,6 +33,7 @@ LINES = {
     "model=huge": "model=huge is not known; choose from 150m, 1b, 20m, 300m, 60m, 7b, tiny",
     "residul=dhc": "residul is not a knob here, did you mean residual",
     "optimizer.lrr=1": "optimizer.lrr is not a knob here, did you mean optimizer.lr",
+    "schedule.final=0": "schedule.final is not a knob here, did you mean schedule.min_lr_ratio;",
     "residual.n=4": "residual.n is not a knob here",  # pre_norm has none
     "residual=dhc residual.tan=false": "residual.tan is not a knob here, did you mean residual.tanh",
     "trainer.max_step=3": "trainer.max_step is not a knob here, did you mean trainer.max_steps",

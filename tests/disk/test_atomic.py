@@ -11,7 +11,7 @@ import threading
 import pytest
 import torch
 
-from hcexp.disk.atomic import replacing, write_json, write_text
+from hcexp.disk.atomic import atomic_write, write_json, write_text
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def full(*_):
 
 
 def test_a_file_is_replaced_and_its_folder_made(old):
-    with replacing(old) as file:
+    with atomic_write(old) as file:
         file.write("new: ü\r\n")
         assert old.read_text() == "old"
     assert old.read_bytes() == "new: ü\r\n".encode()
@@ -36,7 +36,7 @@ def test_a_file_is_replaced_and_its_folder_made(old):
 
 
 def test_bytes(old):
-    with replacing(old, "wb") as file:
+    with atomic_write(old, "wb") as file:
         torch.save({"a": torch.ones(2)}, file)
     assert torch.load(old, weights_only=True)["a"].tolist() == [1, 1]
 
@@ -57,7 +57,7 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(old, monkeypatch, step):
 
 
 def test_so_is_one_that_torch_makes_an_error_of_its_own_of(old):
-    with pytest.raises(OSError, match="was not written") as error, replacing(old) as file:
+    with pytest.raises(OSError, match="was not written") as error, atomic_write(old) as file:
         try:
             full(file)
         finally:
@@ -73,7 +73,7 @@ def test_another_trouble_of_the_disk_gives_no_advice_on_room(old):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError("of the writer"), RuntimeError("its own")])
 def test_what_is_not_of_the_disk_stays_what_it_is(old, stop):
-    with pytest.raises(stop if isinstance(stop, type) else type(stop)), replacing(old) as file:
+    with pytest.raises(stop if isinstance(stop, type) else type(stop)), atomic_write(old) as file:
         file.write("half")
         try:
             full(file)
@@ -85,8 +85,8 @@ def test_what_is_not_of_the_disk_stays_what_it_is(old, stop):
 
 def test_two_that_write_the_same_file_take_turns(old):
     code = (
-        "import pathlib, sys; from hcexp.disk.atomic import replacing\n"
-        "with replacing(pathlib.Path(sys.argv[1])) as f:\n"
+        "import pathlib, sys; from hcexp.disk.atomic import atomic_write\n"
+        "with atomic_write(pathlib.Path(sys.argv[1])) as f:\n"
         "    print(f.write('theirs, and longer'), flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -103,8 +103,8 @@ def test_two_that_write_the_same_file_take_turns(old):
 
 def test_a_killed_writer_leaves_the_old_file_and_nothing_after_the_next(old):
     code = (
-        "import pathlib, os, signal, sys; from hcexp.disk.atomic import replacing\n"
-        "with replacing(pathlib.Path(sys.argv[1])) as f:\n"
+        "import pathlib, os, signal, sys; from hcexp.disk.atomic import atomic_write\n"
+        "with atomic_write(pathlib.Path(sys.argv[1])) as f:\n"
         "    f.write('half'); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(old)]).returncode == -signal.SIGKILL

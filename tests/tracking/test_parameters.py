@@ -3,7 +3,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from hcexp.configuration import compose
-from hcexp.tracking.parameters import labels, parameters, telling
+from hcexp.tracking.parameters import headline_params, labels, parameters
 
 
 def test_a_configuration_is_flattened_without_places_and_what_is_not_set():
@@ -37,15 +37,15 @@ def config(*overrides):
 
 
 def test_runs_are_told_apart_by_their_mode_and_its_knobs_and_whatever_the_overrides_name():
-    few = telling(config("residual=dhc", "residual.n=2"))
+    few = headline_params(config("residual=dhc", "residual.n=2"))
     assert (few["residual"], few["residual.n"], few["residual.tanh"]) == ("dhc", "2", "True")
     assert (few["scale"], few["seed"], few["optimizer.lr"]) == ("tiny", "0", "0.003")
     assert len(few) < 20 and not any(name.startswith(("callbacks", "trainer.max", "tracking")) for name in few)
     overrides = ["schedule=linear", "++optimizer.weight_decay=0.2", "callbacks.curves.ema=0.9"]
-    few = telling(config(*overrides), overrides)
+    few = headline_params(config(*overrides), overrides)
     expected = {"schedule": "linear", "optimizer.weight_decay": "0.2", "callbacks.curves.ema": "0.9"}
     assert expected.items() <= few.items()
-    assert not expected.keys() & telling(config(*overrides)).keys()
+    assert not expected.keys() & headline_params(config(*overrides)).keys()
 
 
 def test_tags_name_the_mode_and_what_it_has():
