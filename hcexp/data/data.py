@@ -6,6 +6,20 @@ from typing import Any
 
 from hcexp.data.batches import Batch, MicroBatches, Samples, StepLoader, train_loader
 
+# Of an optimiser step: far above the largest batches of published training, 2²⁰ pictures and 2²⁷ tokens.
+MOST_SAMPLES, MOST_TOKENS = 1 << 24, 1 << 30
+
+
+def require_batch_size(batch_size: int, sequence_length: int = 0) -> None:
+    """Raise ValueError for a batch that no machine holds; `sequence_length` is 0 where samples are no sequences."""
+    tokens = batch_size * sequence_length
+    if batch_size > MOST_SAMPLES or tokens > MOST_TOKENS:
+        size = f" with data.sequence_length={sequence_length} is {tokens:,} tokens a step" if tokens else ""
+        raise ValueError(
+            f"data.batch_size={batch_size}{size}: allowed are at most {MOST_SAMPLES:,} samples and "
+            f"{MOST_TOKENS:,} tokens a step"
+        )
+
 
 class Data(ABC):
     """Samples in batches that are the same for every model that is trained with the same seed.
@@ -46,6 +60,7 @@ class Data(ABC):
 
     def batches(self, accumulate: int = 1, rank: int = 0, world_size: int = 1) -> MicroBatches:
         """The micro-batches of one process; without arguments the global batch of every step."""
+        require_batch_size(self.batch_size)
         return MicroBatches(self.samples, self.batch_size, self.seed, accumulate, rank, world_size, cache=self.cache)
 
     def train_loader(self, trainer: Any) -> StepLoader:

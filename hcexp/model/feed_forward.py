@@ -8,14 +8,16 @@ from torch.nn.functional import silu
 
 from hcexp.model.init import Initial
 
+MOST_INNER = 1 << 22  # far above any published model's
+
 
 class FeedForward(nn.Module):
     """`out(silu(gate x) · up x)` with gate and up of width `inner`, held in one matrix."""
 
     def __init__(self, d: int, inner: int):
         super().__init__()
-        if inner < 1:
-            raise ValueError(f"model.inner={inner} is the feed-forward width: it must be 1 or more")
+        if not 1 <= inner <= MOST_INNER:
+            raise ValueError(f"model.inner={inner} must be 1 or more, and at most {MOST_INNER}")
         self.gate_up = nn.Linear(d, 2 * inner, bias=False)
         self.out = nn.Linear(inner, d, bias=False)
 

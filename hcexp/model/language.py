@@ -14,6 +14,9 @@ from hcexp.model.rope import rotary_angles
 from hcexp.model.transformer import Transformer
 from hcexp.residual import ResidualStream
 
+# What sizes may be: far above any published model's, and below what overflows.
+MOST = {"d": 1 << 20, "layers": 1 << 14, "vocabulary_size": 1 << 24, "pad_vocabulary_to": 1 << 24}
+
 
 class LanguageModel(Transformer):
     """A decoder-only transformer: embedding, `layers` blocks carried by a residual stream, unembedding.
@@ -58,10 +61,9 @@ class LanguageModel(Transformer):
         init: str = "mitchell",
         activation_checkpointing: bool = False,
     ):
-        sizes = {"d": d, "layers": layers, "vocabulary_size": vocabulary_size, "pad_vocabulary_to": pad_vocabulary_to}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"model.{name}={size} must be 1 or more")
+        for (name, most), size in zip(MOST.items(), (d, layers, vocabulary_size, pad_vocabulary_to), strict=True):
+            if not 1 <= size <= most:
+                raise ValueError(f"model.{name}={size} must be 1 or more, and at most {most}")
         for name, value in {"norm_eps": norm_eps, "rope_theta": rope_theta}.items():
             if not value > 0:
                 raise ValueError(f"model.{name}={value} must be greater than 0")

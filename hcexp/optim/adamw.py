@@ -1,6 +1,7 @@
 """AdamW (Loshchilov & Hutter, 2019) over the decay groups."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 from torch import nn
@@ -30,10 +31,14 @@ class AdamW:
         decay_norms: bool = False,
         fused: bool = True,
     ):
-        if not lr > 0:
-            raise ValueError(f"optimizer.lr={lr:g} must be greater than 0")
-        if weight_decay < 0:
-            raise ValueError(f"optimizer.weight_decay={weight_decay:g} must be 0 or more")
+        if not (lr > 0 and isfinite(lr)):
+            raise ValueError(f"optimizer.lr={lr:g} must be greater than 0, and finite")
+        for name, value in {"eps": eps, "weight_decay": weight_decay}.items():
+            if not (value >= 0 and isfinite(value)):
+                raise ValueError(f"optimizer.{name}={value:g} must be 0 or more, and finite")
+        two = isinstance(betas, Sequence) and len(betas) == 2
+        if not two or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
+            raise ValueError(f"optimizer.betas={betas} must be two numbers, each 0 or more and less than 1")
         self.settings = {"lr": lr, "betas": tuple(betas), "eps": eps, "fused": fused}
         self.weight_decay = weight_decay
         self.decay = {"decay_embeddings": decay_embeddings, "decay_norms": decay_norms}

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from hcexp.residual.operator import Coefficients
 
+MOST_STREAMS = 1024  # of a mode that widens the stream; published ones have at most 16
+
 State = Any  # a tensor, or a NamedTuple of tensors, so that compile, checkpointing and sharding see inside
 
 
@@ -169,6 +171,6 @@ def require_blocks(kinds: Sequence[str]) -> Sequence[str]:
 
 def require_rate(n: int) -> int:
     """n, if it can be an expansion rate; ValueError otherwise."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"residual.n={n} is the expansion rate: it must be a whole number, 1 or more")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_STREAMS:
+        raise ValueError(f"residual.n={n} is the expansion rate: it must be a whole number from 1 to {MOST_STREAMS}")
     return n

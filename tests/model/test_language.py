@@ -146,6 +146,11 @@ def test_options_change_the_network(small, knobs):
         ({"rope_theta": -1.0}, r"model\.rope_theta=-1\.0 must be greater than 0"),
         ({"layers": 0}, r"model\.layers=0 must be 1 or more"),
         ({"inner": 0}, r"model\.inner=0"),
+        *(
+            ({name: size}, rf"^model\.{name}={size} must be 1 or more, and at most \d+$")
+            for name in ("d", "layers", "inner", "vocabulary_size", "pad_vocabulary_to")
+            for size in (10**9, 10**30)
+        ),
         ({"norm": "batch_norm"}, r"model\.norm=batch_norm .*layer_norm"),
         ({"init": "zero"}, r"model\.init=zero .*mitchell"),
     ],

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hcexp.residual import PreNorm, hyper_connect
-from tests.registered import MODES, residual
+from tests.registered import MODES, has_rate, residual
 from tests.residual.conftest import KINDS, Centred, stream_of, sublayers
 
 D = 6
@@ -87,6 +87,13 @@ def test_undecayed_parameters_are_the_modes_own(setting, norm):
     stream = stream_of(setting, D, norm, perturbed=False)
     own = {id(p) for p in stream.parameters()}
     assert {id(p) for p in stream.undecayed()} <= own
+
+
+@pytest.mark.parametrize("n", [0, -1, True, 2.0, 1025, 10**6, 10**30])
+def test_a_rate_that_no_stream_can_have_is_named(n, norm):
+    for mode in filter(has_rate, MODES):
+        with pytest.raises(ValueError, match=f"^residual.n={n} is the expansion rate: .* whole number from 1 to 1024$"):
+            residual(f"residual={mode}")(D, KINDS, norm, n=n)
 
 
 @pytest.mark.parametrize("seq", [1, 7])

@@ -9,7 +9,7 @@ import torch
 
 from hcexp.data import corpus
 from hcexp.data.batches import Batch
-from hcexp.data.data import Data
+from hcexp.data.data import Data, require_batch_size
 from hcexp.data.text.mixture import Mixture, make_source
 from hcexp.data.text.samples import TokenSamples
 from hcexp.data.text.source import Source
@@ -68,6 +68,7 @@ class TextData(Data):
         for name, (value, least) in limits.items():
             if value is not None and value < least:
                 raise ValueError(f"data.{name}={value}: allowed is at least {least}")
+        require_batch_size(batch_size, sequence_length)
         self.cache = Path(cache).expanduser()
         if all(source.get(kind) is None for kind in ("files", "hub", "mixture")):
             source["files"] = corpus.TRAIN

@@ -71,6 +71,14 @@ def test_bad_values_are_refused_before_anything_is_done(make, tmp_path):
         ((name, value),) = knob.items()
         with pytest.raises(ValueError, match=rf"^data\.{name}={value}: allowed is at least \d$"):
             make(**knob)
+    for knobs in ({"batch_size": 10**9}, {"sequence_length": 10**30}, {"batch_size": 2**25, "sequence_length": 1},
+                  {"batch_size": 2**15, "sequence_length": 2**16}):  # fmt: skip
+        rows, length = knobs.get("batch_size", make().batch_size), knobs.get("sequence_length", make().sequence_length)
+        said = f"data.batch_size={rows} with data.sequence_length={length} is {rows * length:,} tokens a step"
+        with pytest.raises(
+            ValueError, match=f"^{said}: allowed are at most 16,777,216 samples and 1,073,741,824 tokens a step$"
+        ):
+            make(**knobs)
     for knobs, message in [
         ({"hub": "b"}, "give one of files, hub and mixture, not files=.* and hub='b'"),
         ({"file_seed": 0}, "file_seed=0 does not go with files="),
