@@ -77,7 +77,7 @@ LINES = {
     f"residual={999 * '['}{999 * ']'}": f"residual={31 * '['}… is nested too deep",
     "model.d=1000000000000": "model.d=1000000000000 ",
 } | {
-    f"residual={mode} residual.n={n}": f"residual.n={n} is the expansion rate: it must be a whole number, 1 or more"
+    f"residual={mode} residual.n={n}": f"residual.n={n} is the expansion rate: it must be a whole number from 1 to 1024"
     for mode, n in (("shc", 0), ("dhc", -2), ("altup", 0))
 }
 
