@@ -23,6 +23,19 @@ def test_facts_of_the_runs(sweep, losses):
     assert facts["versions"] == "python 3.11.4, torch 2.13.0" and facts["evaluated on"] == "embedded"
 
 
+def test_the_learning_rate_is_told_in_steps_of_warm_up(sweep, losses, configuration):
+    """Whether they are a share of the steps or given."""
+    for knobs, said in (
+        (("steps=1234",), "123 steps of warm-up, cosine to 10 %"),
+        (
+            ("steps=1234", "schedule=constant", "schedule.warmup=1000"),
+            "1,000 steps of warm-up, constant",
+        ),
+    ):
+        outcomes = losses(VALUES, config=configuration(*knobs))
+        assert dict(build(sweep(seeds=(0,)), outcomes, "tiny").setup)["learning rate"] == f"0.003, {said}"
+
+
 def test_same_runs_give_no_warning(sweep, losses):
     assert build(sweep(seeds=(0,)), losses(VALUES), "tiny").warnings == ()
 
