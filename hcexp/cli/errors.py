@@ -18,7 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
 
 # Knobs that had another name.
-RENAMED = {"schedule.final": "schedule.min_lr_ratio"}
+RENAMED = {"schedule.final": "schedule.min_lr_ratio", "embedded": "corpus"}
 
 # What torch says of sizes that no machine has memory for, or no number for; and the knobs that sizes come from.
 TOO_LARGE = re.compile(r"allocate|out of memory|Storage size calculation overflowed|Overflow when unpacking|too large")
@@ -41,7 +41,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         from hcexp.residual.names import ALSO_CALLED
 
-        also = {alias: known for alias, known in ALSO_CALLED.items() if known in error.options}
+        also = {alias: known for alias, known in (ALSO_CALLED | RENAMED).items() if known in error.options}
         near = nearest(name, error.options, also)
         return f"{group}={name} is not known{near}; choose from {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '(.+?)'", str(error))):

@@ -6,7 +6,7 @@ from hcexp.paper import LOSSES
 from hcexp.study.sweep.sweep import Outcome
 
 # The paper's suites first, as it prints them; any other after these, by name.
-ORDER = ("v2", "v3", "embedded", "local")
+ORDER = ("v2", "v3", "corpus", "local")
 NAMES = {"v2": "V2", "v3": "V3"}
 
 # Of `<suite>/mean/…`: what its column is called, and its decimals.

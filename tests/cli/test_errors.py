@@ -53,6 +53,7 @@ LINES = {
     "data.eos=xyz": "eos='xyz' is not in the tokenizer",
     "data.tokenizer=none.json": "tokenizer='none.json': there is no such file",
     "model.vocabulary_size=100": "vocabulary_size=100: the tokenizer ",
+    "evaluation=embedded": "evaluation=embedded is not known, did you mean corpus; choose from ",
     "evaluation.every=0": "evaluation.every=0: allowed is at least 1",
     "optimizer.betas=[2,3]": "optimizer.betas=[2, 3] must be two numbers, each 0 or more and less than 1",
     "model.d=1000000000": "model.d=1000000000 must be 1 or more, and at most 1048576",

@@ -29,4 +29,4 @@ def test_exchanged_labels_are_put_right():
 
 
 def test_what_the_paper_does_not_have():
-    assert parts("embedded", "loss") is parts("v2", "bits_per_byte") is parts("downstream", "loss") is None
+    assert parts("corpus", "loss") is parts("v2", "bits_per_byte") is parts("downstream", "loss") is None

@@ -41,7 +41,7 @@ def sweep():
 def finished():
     """A function: a finished outcome with a mean loss in a suite, and whatever else is given."""
 
-    def make(label, seed, loss, suite="embedded", metrics=None, record=None, curve=None, curves=None, **result):
+    def make(label, seed, loss, suite="corpus", metrics=None, record=None, curve=None, curves=None, **result):
         return Outcome(
             label=label,
             seed=seed,
@@ -240,7 +240,7 @@ def whole(sweep, finished, configuration, analysed):
         tasks = {"drama": 0.3, "novel": 0.0, "speeches": -0.3, "mean": 0.0}
         curves = {"train/loss_ema99": [(step, loss(step, 0.004)) for step in range(10, 1001, 10)]}
         for name, more in tasks.items():
-            curves[f"embedded/{name}/loss"] = [(step, more + loss(step, 0.002)) for step in range(100, 1001, 100)]
+            curves[f"corpus/{name}/loss"] = [(step, more + loss(step, 0.002)) for step in range(100, 1001, 100)]
         ends = {name: curve[-1][1] for name, curve in curves.items() if not name.startswith("train")}
         ends |= {name.replace("/loss", "/perplexity"): math.exp(value) for name, value in ends.items()}
         ends |= {
@@ -254,7 +254,7 @@ def whole(sweep, finished, configuration, analysed):
         run = finished(
             label,
             seed,
-            ends["embedded/mean/loss"],
+            ends["corpus/mean/loss"],
             metrics=ends,
             curves=curves,
             config=config,

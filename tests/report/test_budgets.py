@@ -10,7 +10,7 @@ from hcexp.report.budgets import budgets, read_at
 from hcexp.report.costs import Costs, RowCost, costs
 from hcexp.report.statistics import estimate
 
-MEAN = "embedded/mean/loss"
+MEAN = "corpus/mean/loss"
 TRAINING = "train/loss_ema99"
 
 
@@ -273,7 +273,7 @@ def test_the_statement_counts_what_is_better_and_what_is_worse_at_each_budget(sw
     report = build(sweep(labels=tuple(ends), table=None), outcomes, "tiny")
     (said,) = [each for each in report.statements if each.startswith("Against base")]
     assert said == (
-        "Against base in embedded loss, beyond the noise of the seed: at equal tokens 2 better and 1 worse of 4 rows, "
+        "Against base in corpus loss, beyond the noise of the seed: at equal tokens 2 better and 1 worse of 4 rows, "
         "at equal measured time 1 better and 2 worse of 4 rows."
     )
 

@@ -6,7 +6,7 @@ import pytest
 from hcexp.report import build
 from hcexp.study.sweep.sweep import Outcome
 
-LOSS = "embedded/mean/loss"
+LOSS = "corpus/mean/loss"
 # Three seeds that share an offset each; DHC×1 is worse than the baseline, as in the paper, the others better.
 VALUES = {
     "OLMo-1B": [4.00, 4.10, 4.30],
@@ -71,7 +71,7 @@ def test_without_the_baseline_there_are_values_and_no_differences(sweep, losses)
     report = build(sweep(), losses({**VALUES, "OLMo-1B": []}), "tiny")
     found = rows(report)["DHC×4"].measures[LOSS]
     assert found.value.count == 3 and found.difference is None and set(found.agrees.values()) == {None}
-    assert any("baseline OLMo-1B has no embedded loss" in said for said in report.statements)
+    assert any("baseline OLMo-1B has no corpus loss" in said for said in report.statements)
 
 
 def test_nothing_finished_is_a_report_still(sweep):
@@ -104,7 +104,7 @@ def test_a_perfect_order_ranks_one_and_three_rows_are_not_ranked(sweep, losses):
     exact = {"OLMo-1B": [2.811], "DHC×1": [2.819], "DHC×2": [2.802], "DHC×4": [2.781]}
     text = "\n".join(build(sweep(seeds=(0,)), losses(exact), "tiny").statements)
     # Two of the 24 orders of four rows are as good, or as bad.
-    assert "embedded loss is 1.00 (p = 0.083) with the paper's V2 loss" in text and "over 4 rows" in text
+    assert "corpus loss is 1.00 (p = 0.083) with the paper's V2 loss" in text and "over 4 rows" in text
     fewer = dict(list(exact.items())[:3])
     text = "\n".join(build(sweep(labels=tuple(fewer), seeds=(0,)), losses(fewer), "tiny").statements)
     assert "Spearman" not in text
@@ -113,7 +113,7 @@ def test_a_perfect_order_ranks_one_and_three_rows_are_not_ranked(sweep, losses):
 def test_an_order_turned_round_ranks_minus_one(sweep, losses):
     turned = {"OLMo-1B": [-2.811], "DHC×1": [-2.819], "DHC×2": [-2.802], "DHC×4": [-2.781]}
     text = "\n".join(build(sweep(seeds=(0,)), losses(turned), "tiny").statements)
-    assert "embedded loss is −1.00 (p = 0.083) with the paper's V2 loss" in text
+    assert "corpus loss is −1.00 (p = 0.083) with the paper's V2 loss" in text
 
 
 def test_a_row_that_lacks_a_seed_keeps_its_place_in_the_rank_correlation(sweep, losses):
@@ -126,7 +126,7 @@ def test_a_row_that_lacks_a_seed_keeps_its_place_in_the_rank_correlation(sweep, 
     }
     report = build(sweep(), losses(values), "tiny")
     (said,) = [each for each in report.statements if each.startswith("Order: ")]
-    assert "embedded loss is 1.00 (p = 0.083) with the paper's V2 loss" in said
+    assert "corpus loss is 1.00 (p = 0.083) with the paper's V2 loss" in said
     assert [row.label for row in report.rankings[0].rows] == ["DHC×4", "DHC×2", "OLMo-1B", "DHC×1"]
 
 
@@ -153,7 +153,7 @@ def test_a_diverged_run_is_named_and_not_averaged_away(sweep, losses):
     report = build(sweep(), losses({**VALUES, "DHC×2": [3.99, math.nan, 4.29]}), "tiny")
     found = rows(report)["DHC×2"].measures[LOSS]
     assert math.isnan(found.value.mean) and found.agrees["v2_loss"] is None
-    assert any("DHC×2: embedded/mean/loss is not finite under seed 1" in said for said in report.warnings)
+    assert any("DHC×2: corpus/mean/loss is not finite under seed 1" in said for said in report.warnings)
 
 
 @pytest.mark.parametrize(("label", "seed"), [("DHC×16", 0), ("DHC×4", 7)])

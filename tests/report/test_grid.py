@@ -27,7 +27,7 @@ def test_the_papers_columns_come_first_and_measured_ones_carry_their_suite(sweep
         "paper V3 ppl",
         "paper accuracy %",
     ]
-    assert headers[6:10] == ["embedded loss", "embedded ppl", "embedded bits/byte", "Δ embedded loss"]
+    assert headers[6:10] == ["corpus loss", "corpus ppl", "corpus bits/byte", "Δ corpus loss"]
     measured = [header for header in headers[6:] if not header.startswith("sign as")]
     assert not any("V2" in header or "V3" in header for header in measured)
 
@@ -42,7 +42,7 @@ def test_cells(sweep, losses):
     found = table(build(sweep(), losses(VALUES, metrics=metrics), "tiny"))
     row = found["DHC×4"]
     assert row["paper V2 ppl"] == "17.509" and row["paper accuracy %"] == "63.8"
-    assert row["embedded loss"].startswith("4.043 ± 0.4") and row["Δ embedded loss"] == "−0.090 ± 0.025"
+    assert row["corpus loss"].startswith("4.043 ± 0.4") and row["Δ corpus loss"] == "−0.090 ± 0.025"
     assert (row["beyond noise"], row["seeds"]) == ("yes", "3")
     assert (row["spikes"], row["spike score %"], row["downstream accuracy %"]) == ("2.0", "1.25", "62.5 ± 0.0")
     # DHC×1 is better here and worse in the paper; DHC×2's interval takes in 0.
@@ -53,16 +53,16 @@ def test_cells(sweep, losses):
 
 def test_what_was_not_measured_shows_a_dash(sweep, losses):
     found = table(build(sweep(), losses(VALUES), "tiny"))
-    for header in ("embedded ppl", "embedded bits/byte", "spikes", "spike score %", "downstream accuracy %"):
+    for header in ("corpus ppl", "corpus bits/byte", "spikes", "spike score %", "downstream accuracy %"):
         assert {row[header] for row in found.values()} == {"–"}
-    for header in ("Δ embedded loss", "beyond noise", "sign as V2 loss"):
+    for header in ("Δ corpus loss", "beyond noise", "sign as V2 loss"):
         assert found["OLMo-1B"][header] == "–"
 
 
 def test_one_seed_shows_bare_values(sweep, losses):
     report = build(sweep(seeds=(0,)), losses({label: values[:1] for label, values in VALUES.items()}), "tiny")
     row = table(report)["DHC×4"]
-    assert (row["embedded loss"], row["Δ embedded loss"], row["beyond noise"]) == ("3.900", "−0.100", "–")
+    assert (row["corpus loss"], row["Δ corpus loss"], row["beyond noise"]) == ("3.900", "−0.100", "–")
     assert not any("±" in note for note in grid(report).notes)
 
 
@@ -70,7 +70,7 @@ def test_incomplete_rows_are_marked_and_unpaired_seeds_are_told(sweep, losses):
     report = build(sweep(), losses({**VALUES, "OLMo-1B": [4.0, 4.1, None], "DHC×2": [None, 4.05, 4.29]}), "tiny")
     row = table(report)["DHC×2"]
     assert row["row"] == "DHC×2 †" and row["seeds"] == "2 of 3"
-    assert row["Δ embedded loss"] == "−0.050 (1 of 2 paired)"
+    assert row["Δ corpus loss"] == "−0.050 (1 of 2 paired)"
     assert table(report)["DHC×4"]["row"] == "DHC×4"
     assert any(note.startswith("†") for note in grid(report).notes)
 

@@ -30,7 +30,7 @@ def test_paper_and_measured_stand_side_by_side_with_intervals(whole_report):
     first = tables(latex(whole_report))[0]
     for rule in ("toprule", "midrule", "bottomrule", "cmidrule(lr){2-3}"):
         assert f"\\{rule}" in first
-    assert "\\multicolumn{2}{c}{Paper, Table 1}" in first and "Measured, embedded" in first
+    assert "\\multicolumn{2}{c}{Paper, Table 1}" in first and "Measured, corpus" in first
     body = lines(first)
     assert [line[0].strip() for line in body][::2] == [
         "OLMo-1B",

@@ -31,12 +31,12 @@ def test_everything_that_was_asked_is_in_it(sweep, losses, finished):
     assert "```sh\nmake sweep SWEEP=asked SCALE=tiny SEEDS=2\n```" in text
     assert "<details>" in text and "hcexp train label=DHC×2 seed=1" in text
     assert "- **hardware**: a processor, 2 cores" in text
-    assert "## Ranking by embedded loss" in text and "| DHC×4 | 1 | 3.900 | " in text
+    assert "## Ranking by corpus loss" in text and "| DHC×4 | 1 | 3.900 | " in text
 
 
 def test_equal_budgets_have_a_table_and_every_table_its_cells(whole_report):
     text = markdown(whole_report)
-    assert "## At equal budgets: embedded loss" in text and "steps=" in text
+    assert "## At equal budgets: corpus loss" in text and "steps=" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.M)
     assert len(tables) == 6  # paper beside measured, budgets, ranking, loss and perplexity of the sets, cost
     for table in tables:

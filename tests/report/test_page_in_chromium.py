@@ -152,7 +152,7 @@ def test_the_difference_and_another_metric_are_drawn(chromium, page):
     assert chromium.run(READ)[0] == "0.000" and chromium.run(READ)[4].startswith("−0.0")
     choice = "document.querySelector('#curves select')"
     chromium.run(f"{choice}.value = 1; {choice}.dispatchEvent(new Event('change'))")
-    assert "embedded suite" in chromium.run("document.querySelector('#curves .what').textContent")
+    assert "corpus suite" in chromium.run("document.querySelector('#curves .what').textContent")
     assert chromium.run("document.querySelectorAll('#curves .plot circle').length") == 4 * 10
 
 

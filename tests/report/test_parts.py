@@ -79,7 +79,7 @@ def test_the_papers_mean_stands_only_beside_a_mean_of_the_same(evaluated, metric
     assert ("paper's mean is left out" in notes) is left_out
 
 
-@pytest.mark.parametrize("suite", ["embedded", "local"])
+@pytest.mark.parametrize("suite", ["corpus", "local"])
 def test_other_suites_have_no_column_of_the_paper(evaluated, suite):
     metrics = {f"{suite}/{name}/{measure}": 3.0 for name in ("a", "mean") for measure in ("loss", "perplexity")}
     found = tables(build(*evaluated(metrics, table=1), "tiny"))
@@ -105,7 +105,7 @@ def test_rows_measured_on_other_sets_are_named_and_keep_theirs(evaluated):
 
 def test_a_row_that_was_not_measured_on_a_suite_is_not_warned_of(evaluated, finished):
     sweep, outcomes = evaluated(V2)
-    report = build(sweep, [*outcomes[:-1], finished("mHC×4", 1, 1.0, suite="embedded")], "tiny")
+    report = build(sweep, [*outcomes[:-1], finished("mHC×4", 1, 1.0, suite="corpus")], "tiny")
     assert not any("cannot be compared" in warning for warning in report.warnings)
 
 

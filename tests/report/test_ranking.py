@@ -55,7 +55,7 @@ def test_one_seed_is_ranked_and_nothing_told_apart(sweep, losses):
     (found,) = report.rankings
     assert [row.label for row in found.rows] == ["good", "base", "near", "bad"]
     assert found.tested == 0 and {row.separated for row in found.rows} == {None} and report.tested_rankings == ()
-    (said,) = [each for each in report.statements if each.startswith("Ranking by embedded loss")]
+    (said,) = [each for each in report.statements if each.startswith("Ranking by corpus loss")]
     assert "good ≈ base ≈ near ≈ bad; without two seeds" in said
 
 
@@ -84,7 +84,7 @@ def test_where_the_baseline_diverged_rows_are_ranked_by_their_means():
 def test_the_statement_and_the_table_say_which_cannot_be_told_apart(sweep, losses):
     values = {label: list(by_seed.values()) for label, by_seed in VALUES.items()}
     report = build(sweep(labels=tuple(values), table=None), losses(values), "tiny")
-    (said,) = [each for each in report.statements if each.startswith("Ranking by embedded loss")]
+    (said,) = [each for each in report.statements if each.startswith("Ranking by corpus loss")]
     assert "best first: good < near ≈ base < bad, where ≈" in said and said.endswith("for 3 pairs: 1 of 3.")
     content = ranking_grid(report, report.rankings[0])
     texts = [[cell.text for cell in line] for line in content.rows]

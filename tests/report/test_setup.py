@@ -20,7 +20,7 @@ def test_facts_of_the_runs(sweep, losses):
     facts = dict(build(sweep(seeds=(0,)), losses(VALUES), "tiny").setup)
     assert facts["scale"] == "tiny" and facts["tokens"] == "6,400" and facts["steps"] == "100"
     assert facts["hardware"] == "a processor, 2 cores" and facts["git"] == "a" * 12 + " on main"
-    assert facts["versions"] == "python 3.11.4, torch 2.13.0" and facts["evaluated on"] == "embedded"
+    assert facts["versions"] == "python 3.11.4, torch 2.13.0" and facts["evaluated on"] == "corpus"
 
 
 def test_the_learning_rate_is_told_in_steps_of_warm_up(sweep, losses, configuration):

@@ -26,4 +26,4 @@ def test_a_pruned_run_is_named_everywhere_and_has_no_part_in_the_numbers(sweep, 
     assert "DHC×4, seed 0: pruned at step 40" in markdown(report)
     assert "DHC×4, seed 0: pruned at step 40" in console.file.getvalue()
     assert "<dt>DHC×4, seed 0</dt><dd><b>pruned at step 40</b></dd>" in html(report)
-    assert report.rows[3].finished == () and report.rows[3].measures["embedded/mean/loss"].value is None
+    assert report.rows[3].finished == () and report.rows[3].measures["corpus/mean/loss"].value is None

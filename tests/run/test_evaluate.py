@@ -31,9 +31,9 @@ def test_a_knob_changes_and_the_others_stay(recorded):
 
 
 def test_a_group_chosen_anew_starts_from_its_file(recorded):
-    after = reconfigured(recorded(), ["evaluation=embedded", "evaluation.every=2"])
+    after = reconfigured(recorded(), ["evaluation=corpus", "evaluation.every=2"])
     assert after.evaluation == {**compose().evaluation, "every": 2}
-    assert (after.choices.evaluation, after.choices.downstream) == ("embedded", "none")
+    assert (after.choices.evaluation, after.choices.downstream) == ("corpus", "none")
     assert after.model == recorded().model
 
 

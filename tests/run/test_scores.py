@@ -49,7 +49,7 @@ def test_other_weights_or_another_content_are_measured_anew(tmp_path, step, mode
     kept.score(None, benchmark, "a")
     assert benchmark.measured == ["a"]
     other = Counting()
-    other.name = "embedded"
+    other.name = "corpus"
     assert not kept.has(other, "a")
 
 

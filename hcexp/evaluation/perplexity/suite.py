@@ -18,7 +18,7 @@ from hcexp.evaluation.perplexity.validation_set import ValidationSet
 from hcexp.evaluation.perplexity.windows import Windows
 from hcexp.objective.next_token import IGNORED
 
-SUITES = ("v2", "v3", "embedded", "local")
+SUITES = ("v2", "v3", "corpus", "local")
 SHIPPED = "shipped"
 
 Files = str | os.PathLike | Iterable[str | os.PathLike]
@@ -31,7 +31,7 @@ class PerplexitySuite(Benchmark):
     arithmetic mean over the sets (of perplexities too: it is not the exponential of the mean loss).
 
     Args:
-        suite: v2 or v3 (the paper's), embedded (the shipped sets) or local (one's own): nothing is called v2
+        suite: v2 or v3 (the paper's), corpus (the shipped sets) or local (one's own): nothing is called v2
             or v3 that is not.
         sets: "shipped", or a mapping of set names to files, to the arguments of `TextSet`, or to sets.
         files: in place of `sets`: a folder, a glob or a list; every file is one set named by its stem.

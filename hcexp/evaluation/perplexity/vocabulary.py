@@ -27,6 +27,6 @@ class Vocabulary:
         if self.fingerprint(tokenizer) != self.sha256:
             raise ValueError(
                 f"{what} is made of tokens of {self.tokenizer}, and data.tokenizer={tokenizer.name} has another "
-                "vocabulary: choose that tokenizer or one of the same vocabulary, or sets of text (evaluation=embedded "
+                "vocabulary: choose that tokenizer or one of the same vocabulary, or sets of text (evaluation=corpus "
                 "or local)"
             )

@@ -91,7 +91,7 @@ def test_budgets_bound_each_set(make, tokenizer):
 
 
 def test_the_shipped_sets(data, tmp_path):
-    suite = PerplexitySuite("embedded", sets="shipped")
+    suite = PerplexitySuite("corpus", sets="shipped")
     assert suite.parts == ["drama", "factbook", "novel", "speeches"]
     suite.prepare(data(256), tmp_path)
     assert [meter.text_bytes for meter in suite.meters()] == [129_486, 119_192, 66_380, 116_041]
@@ -117,7 +117,7 @@ def test_fingerprints_know_names_contents_and_budget(tmp_path):
         PerplexitySuite("local", files=tmp_path, documents=5),
         PerplexitySuite("local", files=tmp_path / "a.txt"),
         PerplexitySuite("local", sets={"other": tmp_path / "a.txt"}),
-        PerplexitySuite("embedded", sets="shipped"),
+        PerplexitySuite("corpus", sets="shipped"),
     ]
     assert len({suite.fingerprint for suite in suites}) == 6
     assert len({suite.fingerprint_of(part) for suite in suites[:3] for part in suite.parts}) == 6
@@ -131,7 +131,7 @@ def test_fingerprints_know_names_contents_and_budget(tmp_path):
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"suite": "V2"}, r"evaluation\.suite='V2': allowed are v2, v3, embedded, local"),
+        ({"suite": "V2"}, r"evaluation\.suite='V2': allowed are v2, v3, corpus, local"),
         ({"max_tokens": 1}, r"evaluation\.max_tokens=1: allowed is at least 2"),
         ({"documents": 0}, r"evaluation\.documents=0: allowed is at least 1"),
         ({"batch_size": 0}, r"evaluation\.batch_size=0"),

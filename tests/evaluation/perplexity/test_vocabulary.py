@@ -41,6 +41,6 @@ def test_another_vocabulary_is_refused_in_one_line(tokenizer, tmp_path, change):
         Vocabulary("org/name", 1, 4095, sha256).require(written(content, tmp_path), "the suite v3")
     assert str(raised.value) == (
         f"the suite v3 is made of tokens of org/name, and data.tokenizer={tmp_path}/other.json has another "
-        "vocabulary: choose that tokenizer or one of the same vocabulary, or sets of text (evaluation=embedded or "
+        "vocabulary: choose that tokenizer or one of the same vocabulary, or sets of text (evaluation=corpus or "
         "local)"
     )
