@@ -16,19 +16,16 @@ def weights(run):
 
 
 def test_identity_goes_by_the_weights_not_their_place(make_run, olmo, tmp_path):
-    _, folder = olmo(**FITTING)
+    _, unfit = olmo()
+    with pytest.raises(ValueError, match="^model.heads=2, but init_from=.* has 4: set model.heads=4$"):
+        make_run(f"init_from={unfit}").check()
+    assert not (tmp_path / "runs").exists()
+    _, folder = olmo("fits", **FITTING)
     _, other = olmo("other", seed=1, **FITTING)
     run, plain = make_run(f"init_from={folder}"), make_run()
     shutil.copytree(folder, tmp_path / "moved")
     assert make_run(f"init_from={tmp_path}/moved").identity == run.identity
     assert make_run(f"init_from={other}").identity != run.identity != plain.identity
-
-
-def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_starts(make_run, olmo, tmp_path):
-    _, folder = olmo()
-    with pytest.raises(ValueError, match="^model.heads=2, but init_from=.* has 4: set model.heads=4$"):
-        make_run(f"init_from={folder}").check()
-    assert not (tmp_path / "runs").exists()
 
 
 def test_training_goes_on_from_what_was_trained_and_exported(make_run, tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from hcexp.disk.checksum import file_checksum
 from hcexp.huggingface import OlmoWeights
-from tests.huggingface.conftest import NETWORKS, Made, Trained, tokens
+from tests.huggingface.conftest import NETWORKS, Made, tokens
 
 
 def started(folder, mode="pre_norm", seed=0, **knobs):
@@ -51,24 +51,19 @@ def test_hyper_connections_start_as_the_olmo(olmo, mode):
         torch.testing.assert_close(total, plain(tokens()), rtol=1e-5, atol=1e-5)
 
 
-def test_no_init_factor_falls_on_loaded_weights(olmo):
+def test_no_init_factor_falls_on_loaded_weights_and_the_mode_starts_as_ever(olmo):
     _, folder = olmo()
     one, other = (started(folder, "dhc", residual={"output_init_exponent": e}) for e in (0.0, 1.0))
     assert one.stream.output_init_factor != other.stream.output_init_factor
     assert_same(one, other)
-
-
-def test_what_the_mode_adds_starts_as_it_always_does(olmo):
-    _, folder = olmo()
     drawn = Made("dhc", norm_affine=True).network
     drawn.reset_parameters(0)
     assert_same(started(folder, "dhc", norm_affine=True), drawn, lambda name: name.startswith("stream."))
 
 
-def test_what_was_exported_is_read_back(tmp_path):
-    trained = Trained(**NETWORKS["untied"])
-    trained.export(tmp_path / "out")
-    assert_same(started(tmp_path / "out", **NETWORKS["untied"]), trained.network)
+def test_what_was_exported_is_read_back(exported):
+    trained, folder, _ = exported("pre_norm", "untied")
+    assert_same(started(folder, **NETWORKS["untied"]), trained.network)
 
 
 def test_it_reads_what_older_versions_of_transformers_wrote(olmo):
@@ -91,13 +86,11 @@ def refused(folder, error=ValueError, **knobs):
 
 def test_a_knob_that_does_not_fit_is_named_with_both_values(olmo):
     _, folder = olmo()
-    other = {"d": 64, "layers": 3, "heads": 2, "inner": 64, "tied": False, "norm": "rms_norm", "qk_norm": True}
-    for knob, value in {**other, "norm_eps": 1e-6, "rope_theta": 500.0}.items():
-        theirs = {"d": 32, "layers": 2, "heads": 4, "inner": 48, "tied": True, "norm": "layer_norm"}
-        theirs = {**theirs, "qk_norm": False, "norm_eps": 1e-5, "rope_theta": 10000.0}[knob]
-        assert refused(folder, **{knob: value}) == (
-            f"model.{knob}={value}, but init_from={folder} has {theirs}: set model.{knob}={theirs}"
-        )
+    pairs = {"d": (64, 32), "layers": (3, 2), "heads": (2, 4), "inner": (64, 48), "tied": (False, True)}
+    pairs |= {"norm": ("rms_norm", "layer_norm"), "qk_norm": (True, False), "norm_eps": (1e-6, 1e-5)}
+    for knob, (ours, theirs) in {**pairs, "rope_theta": (500.0, 10000.0)}.items():
+        line = refused(folder, **{knob: ours})
+        assert line == f"model.{knob}={ours}, but init_from={folder} has {theirs}: set model.{knob}={theirs}"
 
 
 @pytest.mark.parametrize(("rows", "multiple", "fitting"), [(50280, 128, 1), (50304, 1, 64), (50281, 128, 50281)])

@@ -82,12 +82,6 @@ def test_it_is_saved_and_loaded_again_with_a_vocabulary_of_another_size(folder, 
     assert again.get_output_embeddings() is tie
 
 
-def test_it_can_be_trained(folder):
-    model = load(folder).train()
-    model(tokens(), labels=tokens()).loss.backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
-
-
 def test_the_harness_generates_with_it(exported, monkeypatch):
     pytest.importorskip("lm_eval")
     from transformers import AutoTokenizer
@@ -107,10 +101,12 @@ def test_the_harness_generates_with_it(exported, monkeypatch):
         assert text == tokenizer.decode(trained.continued(prompt, 5)[0, prompt.shape[-1] :], skip_special_tokens=True)
 
 
-def test_from_the_configuration_alone_it_is_drawn_as_for_training(trained, model):
+def test_from_the_configuration_alone_it_is_drawn_as_for_training_and_trains(trained, model):
     from transformers import AutoModelForCausalLM
 
-    drawn = AutoModelForCausalLM.from_config(model.config, trust_remote_code=True)
+    drawn = AutoModelForCausalLM.from_config(model.config, trust_remote_code=True).train()
+    drawn(tokens(), labels=tokens()).loss.backward()
+    assert all(parameter.grad is not None for parameter in drawn.parameters())
     fresh = build(trained.model, trained.residual)
     fresh.reset_parameters(0)
     for name, weight in drawn.network.state_dict().items():
@@ -138,16 +134,7 @@ def test_what_no_file_holds_is_made_at_loading(trained, folder, monkeypatch):
         assert loaded.state_dict()[name].equal(weight), name
 
 
-def test_a_file_that_lacks_a_weight_is_refused(folder):
-    path = folder / "model.safetensors"
-    weights = load_file(path)
-    del weights["network.blocks.1.attention.out.weight"]
-    save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="lack the weight network.blocks.1.attention.out.weight"):
-        load(folder)
-
-
-def test_code_that_is_not_trusted_does_not_run(trained, folder):
+def test_a_folder_that_is_not_whole_or_not_trusted_is_refused(trained, folder):
     from transformers import AutoModelForCausalLM
 
     with pytest.raises(ValueError, match="trust_remote_code"):
@@ -156,6 +143,12 @@ def test_code_that_is_not_trusted_does_not_run(trained, folder):
         for sections in ((trained.model | nested, trained.residual), (trained.model, trained.residual | nested)):
             with pytest.raises(ValueError, match="_target_=os.system is not allowed"):
                 build(*sections)
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    del weights["network.blocks.1.attention.out.weight"]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lack the weight network.blocks.1.attention.out.weight"):
+        load(folder)
 
 
 def test_where_the_package_is_missing_the_folder_says_how_to_install_it(folder, monkeypatch):
