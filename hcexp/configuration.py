@@ -138,8 +138,8 @@ def instantiate(section: DictConfig | Mapping, **given: Any) -> Any:
     section = (
         section if isinstance(section, Container) else OmegaConf.create(dict(section), flags={"allow_objects": True})
     )
-    require_trusted(section)
-    for knob, target in _targets(section):
+    require_trusted(section, follow=True)
+    for knob, target in _targets(section, follow=True):
         try:
             found = _locate(target)
         except Exception:  # Hydra is about to meet it, and says it in its own way
@@ -151,9 +151,9 @@ def instantiate(section: DictConfig | Mapping, **given: Any) -> Any:
     return hydra_instantiate(section, **given)
 
 
-def require_trusted(config: Container, where: str = "") -> None:
+def require_trusted(config: Container, where: str = "", *, follow: bool = False) -> None:
     """Raise ValueError for a `_target_` in a package that nobody has trusted; `where` comes before the knob."""
-    for knob, target in _targets(config):
+    for knob, target in _targets(config, follow=follow):
         if not str(target).startswith((*OWN, *_trusted())):
             raise ValueError(f"{where}{knob}={target} is not allowed: only classes of {_listed()} are{_hint(target)}")
 
@@ -214,17 +214,18 @@ def _require_package(package: str) -> None:
         raise ValueError(f"hydra.searchpath=[pkg://{package}]: the folder {package} needs a file __init__.py, empty")
 
 
-def _targets(node: Container, name: str | None = None) -> Iterator[tuple[str, Any]]:
-    """Every `_target_` in a configuration, resolved, by its dotted name."""
-    if node._is_none() or node._is_missing():
+def _targets(node: Container, *, follow: bool = False) -> Iterator[tuple[str, Any]]:
+    """Every `_target_` in a configuration, resolved, by its dotted name; `follow` also those that `${…}` brings in."""
+    content = node._content
+    if not isinstance(content, dict | list):  # null, or missing
         return
-    for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
-        child = node._get_node(key)
-        child = child._maybe_dereference_node()
+    for key, child in content.items() if isinstance(content, dict) else enumerate(content):
+        if (follow or key == "_target_") and child._is_interpolation():
+            child = child._maybe_dereference_node()
         if key == "_target_":
             yield node._get_full_key(key), child and child._value()
         elif isinstance(child, Container):
-            yield from _targets(child)
+            yield from _targets(child, follow=follow)
 
 
 def shareable(overrides: Sequence[str]) -> list[str]:

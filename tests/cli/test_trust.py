@@ -136,5 +136,7 @@ def test_what_is_defined_in_a_trusted_package_is_called(monkeypatch):
     assert (
         instantiate({"a": {"_target_": f"{here}.Poison"}, "b": {"_target_": f"{here}.named", "target": "x"}}).b == "x"
     )
+    with pytest.raises(ValueError, match="^a._target_=os.system is not allowed: only classes of hcexp"):
+        instantiate(OmegaConf.create({"a": {"_target_": "os.system"}, "b": {"c": "${a}"}}).b)
     with pytest.raises(ValueError, match=f"^b._target_={here}.os.system is not allowed: it is not a class of hcexp"):
         instantiate({"b": {"_target_": f"{here}.os.system", "command": "true"}})

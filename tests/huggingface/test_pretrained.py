@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from hcexp.data import TextTokenizer
 from hcexp.huggingface.network import build
+from hcexp.huggingface.pretrained import Attended
 from tests.huggingface.conftest import load, tokens
 
 
@@ -54,6 +55,7 @@ def test_padding_changes_no_text(model, front, behind):
     batch = torch.cat((pad(text, (front, behind), value=7), tokens(batch=1, seq=17)))
     found = model(batch, attention_mask=torch.cat((mask, torch.ones(1, 17, dtype=torch.int64)))).logits
     assert found.isfinite().all()
+    assert Attended(None, torch.cat((mask, mask)), 17, mask.device).mask.any(-1).all()  # or kernels give nan
     torch.testing.assert_close(found[:1, front : front + 12], model(text).logits, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found[1:], model(batch[1:]).logits, rtol=1e-5, atol=1e-5)
 
