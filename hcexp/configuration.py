@@ -131,7 +131,7 @@ def instantiate(section: DictConfig | Mapping, **given: Any) -> Any:
 
     A configuration may come from anybody, and a `_target_` may be anything that Python can call. So only classes of
     this package, of Lightning and of the packages in HCEXP_TRUST are called, and of the latter functions too; and only
-    what is defined there: `hcexp.run.run.json.loads` is not.
+    what is defined there: `hcexp.run.folder.json.loads` is not.
 
     Raises ValueError, naming the knob, for anything else, and what Hydra and the constructors raise.
     """

@@ -383,7 +383,7 @@ def test_a_configuration_that_was_edited_is_refused_and_shown(make_run, interrup
     with pytest.raises(ValueError, match=f"^{path} is not what .* begun with: schedule.warmup: 2 → 1; restore"):
         make_run().train()
     path.write_text("seed: [")
-    with pytest.raises(ValueError, match=f"^{path} is damaged: [^\n]*$"):
+    with pytest.raises(ValueError, match=f"^{path} is damaged [^\n]*$"):
         make_run().train()
     path.write_text(whole.replace("seconds: 10", "seconds: 5"))  # which has no effect on a result
     assert make_run().train()["state"] == "finished"

@@ -55,7 +55,7 @@ def _steps(chosen: Namespace) -> None:
     from hcexp.cli.steps import Backbone, TrainingStep, device_name, measured_device
     from hcexp.configuration import compose
     from hcexp.cost import interleave, ratio
-    from hcexp.run.run import require_compiler
+    from hcexp.run.train import require_compiler
 
     if not chosen.eager:
         require_compiler()

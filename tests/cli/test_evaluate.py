@@ -247,7 +247,7 @@ def test_tasks_of_the_harness(trained, evaluate, tasks):  # noqa: F811
         (["harness="], "harness= names no task: write harness=arc_easy,piqa"),
         (["--harness-folder", "x"], "--harness-folder=x needs the names of tasks: add harness=…"),
         (["trainer.precision=abc"], "Precision 'abc' is invalid"),
-        (["elsewhere"], "elsewhere is not the folder of a run: it has no config.yaml"),
+        (["elsewhere"], "elsewhere is neither the folder of a run nor the beginning of one's name in "),
         (["--checkpoint", "none.ckpt"], "--checkpoint=none.ckpt: there is no such file"),
     ],
     ids=str,

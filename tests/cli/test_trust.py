@@ -24,7 +24,7 @@ HELD = {  # refused by its name, before anything is imported
 }
 WALKED = {  # refused by what it is
     "hcexp.study.workers.os.system": {"command": "touch {sentinel}"},
-    "hcexp.run.run.json.loads": {"s": "1"},
+    "hcexp.run.folder.json.loads": {"s": "1"},
     "hcexp.disk.atomic.write_text": {"path": "{sentinel}", "text": "a"},
     "hcexp.model.LanguageModel.__class__": {"_args_": ["A"]},
     "hcexp.evaluation.harness.task.HarnessTask": {"task": "a", "folder": "b"},
@@ -95,8 +95,7 @@ def test_a_sweep_calls_nothing(verb, section, refused, minute, tmp_path):
         overrides = [f"++residual.{key}={str(value).replace(' ', '')!r}" for key, value in given.items()]
         (tmp_path / "own.yaml").write_text(yaml.safe_dump({**content, "overrides": overrides}))
         line = refused(*verb.split(), tmp_path / "own.yaml", *minute)
-        assert line.startswith(f"residual._target_={named(target)} is not allowed: ")
-        assert "in the row a of sweep own" in line or target in WALKED
+        assert line.startswith("sweep own: ") and "names code, and the file holds data: no _target_" in line
 
 
 def test_a_search_path_is_named_by_the_command_line_alone(section, refused, hcexp, minute, tmp_path, monkeypatch):
@@ -108,11 +107,9 @@ def test_a_search_path_is_named_by_the_command_line_alone(section, refused, hcex
     content = {"title": "a", "baseline": "a", "rows": [{"label": "a"}], "overrides": [search]}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
     line = refused("report", tmp_path / "own.yaml")
-    assert line.startswith(
-        "hydra.searchpath=[pkg://my_own.conf] is not allowed here; if you trust all code of my_own, "
-    )
-    assert "HCEXP_TRUST=my_own before the command" in line
+    assert line == "sweep own: hydra.searchpath is not for a file to set: give it on the command line"
     (package / "__init__.py").write_text("")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**content, "overrides": []}))
     line = refused("report", tmp_path / "own.yaml", search, *minute)
     assert line.startswith("hydra.searchpath=[pkg://my_own.conf]: the folder my_own.conf needs a file __init__.py")
     (package / "conf" / "__init__.py").touch()

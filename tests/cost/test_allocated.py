@@ -1,7 +1,6 @@
 import lightning.pytorch as L
 import pytest
 import torch
-from torch import nn
 
 from hcexp.configuration import build_model, compose
 from hcexp.cost import count_allocated, peak_bytes
@@ -30,19 +29,12 @@ def counted(*overrides, sequences=4, precision="32-true"):
     return count_allocated(network(*overrides), text(LENGTH), samples=sequences, dtype=dtype, mixed=mixed)
 
 
-class NoSets:
-    every = None
-
-    def losses(self):
-        return nn.ModuleList()
-
-
 def measured(*overrides, sequences=4, precision="32-true"):
     """Of the objective's own step in the precision that Lightning gives it, by torch's profiler."""
     dtype, _ = PRECISIONS[precision]
     model = network(*overrides).to(dtype).to_empty(device="cpu")
     model.reset_parameters(0)
-    objective = TrainingModule(model, NextToken(), None, None, NoSets(), seed=0, tokens_per_step=sequences * LENGTH)
+    module = TrainingModule(model, NextToken(), None, None, [], seed=0, samples_per_step=sequences)
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     lightnings = L.Trainer(accelerator="cpu", precision=precision, **quiet).precision_plugin
     for parameter in model.parameters():  # the gradients are there before
@@ -51,7 +43,7 @@ def measured(*overrides, sequences=4, precision="32-true"):
 
     def step():
         with lightnings.train_step_context():
-            loss = objective.training_step((tokens, tokens), 0)["loss"]
+            loss = module.training_step((tokens, tokens), 0)["loss"]
         loss.backward()
 
     step()

@@ -63,7 +63,7 @@ def test_the_loss_is_the_cross_entropy_of_every_token(drawn, data, vocabulary, t
         sets = {name: ids for name, ids in sets.items() if name != "long"}
     suite = TokenSuite("v2", {name: f"{name}.npy" for name in sets}, folder, vocabulary, eos_ids=[0], batch_size=5)
     suite.prepare(data(sequence_length), tmp_path / "cache")
-    module = TrainingModule(Knowing(), None, None, None, [suite], seed=0, tokens_per_step=1)
+    module = TrainingModule(Knowing(), None, None, None, [suite], seed=0, samples_per_step=1, tokens_per_step=1)
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     trainer.validate(module, suite.loaders(), verbose=False)
 

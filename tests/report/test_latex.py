@@ -3,7 +3,7 @@ import re
 from hcexp.report import build, latex
 from hcexp.report.latex import escape
 
-EVIL = '50% & $x_1$ #1 {a} ~^ \\input{/etc/passwd} \n\\end{table} <b>|"q"` × ± − Δ α'
+EVIL = '50% & $x_1$ #1 {a} ~^ \\input{/etc/passwd} \\end{table} <b>|"q"` × ± − Δ α'
 
 
 def tables(text):

@@ -5,7 +5,7 @@ import pytest
 
 from hcexp.report import build, csv, runs_csv
 
-VALUES = {"OLMo-1B": [1 / 3, 2 / 3], "DHC×1": [0.1, 0.2], 'a, "b"\nc': [0.3, 0.7], "DHC×4": [0.25]}
+VALUES = {"OLMo-1B": [1 / 3, 2 / 3], "DHC×1": [0.1, 0.2], 'a, "b" c': [0.3, 0.7], "DHC×4": [0.25]}
 
 
 @pytest.fixture

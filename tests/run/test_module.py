@@ -24,7 +24,15 @@ def make():
     def make(seed=0, lr=0.1, **knobs):
         optimizer = lambda model: torch.optim.SGD(model.parameters(), lr=lr)  # noqa: E731
         module = TrainingModule(
-            Table(), NextToken(), optimizer, Schedule(10), [TwoSets()], seed=seed, tokens_per_step=6, **knobs
+            Table(),
+            NextToken(),
+            optimizer,
+            Schedule(10),
+            [TwoSets()],
+            seed=seed,
+            samples_per_step=1,
+            tokens_per_step=6,
+            **knobs,
         )
         module.configure_model()
         return module

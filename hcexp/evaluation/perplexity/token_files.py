@@ -124,6 +124,7 @@ class TokenFiles(ValidationSet):
         try:
             writer = ShardWriter(unfinished, tokenizer.vocabulary_size)
             room = max_tokens if max_tokens is not None else float("inf")
+            whole = min(room, sum(len(read_tokens(file)) for file in files))
             count = text_bytes = 0
             writer.append(np.array([tokenizer.eos_id]))
             with PrepareProgress(f"tokens of {self}") as line:
@@ -136,7 +137,7 @@ class TokenFiles(ValidationSet):
                     count += 1
                     text = tokenizer.decode(ids[~np.isin(ids, (eos, tokenizer.eos_id))].tolist())
                     text_bytes += len(text.encode())
-                    line.update(count, writer.tokens, text_bytes)
+                    line.update(count, writer.tokens, text_bytes, min(1.0, writer.tokens / whole))
             if not text_bytes:
                 raise ValueError(f"{self}: no text, {count} documents")
             writer.close(documents=count, bytes=text_bytes, eos_id=tokenizer.eos_id, source=str(self))

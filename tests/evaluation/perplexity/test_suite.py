@@ -101,11 +101,12 @@ def test_the_shipped_sets(data, tmp_path):
 
 
 def test_a_set_may_name_all_that_a_source_takes(folder):
-    sets = {"web": {"hub": "some/dataset", "split": "validation"}, "own": [folder / "long words.jsonl"],
+    sets = {"web": {"hub": "some/dataset", "split": "validation", "revision": "0" * 40},
+            "own": [folder / "long words.jsonl"],
             "body": {"files": folder / "long words.jsonl", "column": "body"}}  # fmt: skip
     suite = PerplexitySuite("v2", sets=sets, column="text")
-    assert str(suite.sets["web"]) == "some/dataset/validation"
-    assert [suite.sets[name].column for name in sets] == ["text", "text", "body"]
+    assert str(suite.sets["web"]).startswith("some/dataset/validation")
+    assert [suite.sets[name].source.column for name in sets] == ["text", "text", "body"]
 
 
 def test_fingerprints_know_names_contents_and_budget(tmp_path):
