@@ -20,6 +20,15 @@ MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseE
 # Knobs that had another name.
 RENAMED = {"schedule.final": "schedule.min_lr_ratio", "embedded": "corpus"}
 
+# Other names that the literature has for residual modes.
+ALSO_CALLED = {
+    "ptb": "parallel",
+    "parallel_transformer_block": "parallel",
+    "hyper_connections": "dhc",
+    "hc": "dhc",
+    "plain": "pre_norm",
+}
+
 # What torch says of sizes that no machine has memory for, or no number for; and the knobs that sizes come from.
 TOO_LARGE = re.compile(r"allocate|out of memory|Storage size calculation overflowed|Overflow when unpacking|too large")
 SIZES = re.compile(
@@ -39,8 +48,6 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         return line
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        from hcexp.residual.names import ALSO_CALLED
-
         also = {alias: known for alias, known in (ALSO_CALLED | RENAMED).items() if known in error.options}
         near = nearest(name, error.options, also)
         return f"{group}={name} is not known{near}; choose from {', '.join(error.options)}"

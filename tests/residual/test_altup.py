@@ -156,7 +156,7 @@ def test_an_unknown_form_is_refused(knob, value, allowed):
 
 @pytest.mark.parametrize("n", [0, 1.5, True])
 def test_a_number_of_streams_that_is_none_is_refused(n):
-    with pytest.raises(ValueError, match=f"residual.n={n} .*1 or more"):
+    with pytest.raises(ValueError, match=f"residual.n={n} .*from 1 to 1024"):
         AltUp(D, KINDS, NORMS["layer_norm"], n=n)
 
 

@@ -113,7 +113,7 @@ def test_the_initial_read_goes_round_the_streams():
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True])
 def test_an_expansion_rate_that_is_none_is_refused(n):
-    with pytest.raises(ValueError, match=f"residual.n={n} .*1 or more"):
+    with pytest.raises(ValueError, match=f"residual.n={n} .*from 1 to 1024"):
         DynamicHyperConnections(D, KINDS, NORMS["layer_norm"], n=n)
 
 
