@@ -5,18 +5,12 @@ import pytest
 from hcexp.cli.arguments import seeds, whole
 
 
-@pytest.mark.parametrize(
-    ("text", "chosen"),
-    [("3", (0, 1, 2)), ("1", (0,)), ("0,7", (0, 7)), ("7,", (7,)), ("5,2", (5, 2))],
-)
-def test_seeds_are_how_many_or_which(text, chosen):
-    assert seeds(text) == chosen
-
-
-@pytest.mark.parametrize("text", ["0", "", "a", "1,a", "-1", "0,-1", "1,1", "1.5", ","])
-def test_what_names_no_seeds_is_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="how many .* or different ones of 0 or more"):
-        seeds(text)
+def test_seeds_are_how_many_or_which():
+    chosen = {"3": (0, 1, 2), "1": (0,), "0,7": (0, 7), "7,": (7,), "5,2": (5, 2)}
+    assert {text: seeds(text) for text in chosen} == chosen
+    for text in ("0", "", "a", "1,a", "-1", "0,-1", "1,1", "1.5", ","):
+        with pytest.raises(argparse.ArgumentTypeError, match="how many .* or different ones of 0 or more"):
+            seeds(text)
 
 
 def test_whole_numbers():
@@ -26,7 +20,7 @@ def test_whole_numbers():
             whole(text)
 
 
-@pytest.mark.parametrize("options", [["--seeds", "0"], ["--workers", "0"], ["--scael", "tiny"]])
-def test_a_bad_option_is_refused_without_a_traceback(hcexp, options):
-    status, _, err = hcexp("sweep", *options)
-    assert status == 2 and "Traceback" not in err and "error: " in err.splitlines()[-1]
+def test_a_bad_option_is_refused_without_a_traceback(hcexp):
+    for options in (["--seeds", "0"], ["--workers", "0"], ["--scael", "tiny"]):
+        status, _, err = hcexp("sweep", *options)
+        assert status == 2 and "Traceback" not in err and "error: " in err.splitlines()[-1]

@@ -8,26 +8,17 @@ from hcexp.cli import bench_overhead
 from hcexp.cli.bench_overhead import Alternate
 
 
-def alternating(make_run, *overrides):
-    """A run beside which the bare loop goes, in blocks of two steps; its callback, and the run."""
-    target = "+callbacks.alternate={_target_: hcexp.cli.bench_overhead.Alternate, steps: 2}"
-    run = make_run(target, *overrides)
-    run.train()
-    return next(c for c in run.trainer.callbacks if isinstance(c, Alternate)), run
-
-
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_the_bare_loop_does_what_the_trainer_does(make_run, precision):
-    alternate, run = alternating(make_run, "residual=shc", f"trainer.precision={precision}", "optimizer.lr=1e-2")
+def test_the_bare_loop_does_what_the_trainer_does_and_blocks_of_both_are_timed(make_run, precision):
+    target = "+callbacks.alternate={_target_: hcexp.cli.bench_overhead.Alternate, steps: 2}"
+    run = make_run(target, "residual=shc", f"trainer.precision={precision}", "optimizer.lr=1e-2")
+    run.train()
+    (alternate,) = (c for c in run.trainer.callbacks if isinstance(c, Alternate))
     trained = dict(run.trainer.lightning_module.model.named_parameters())
     bare = dict(alternate._loop.model.named_parameters())
     assert trained.keys() == bare.keys()
     for name in trained:
         assert trained[name] is not bare[name] and torch.equal(trained[name], bare[name]), name
-
-
-def test_blocks_of_both_are_timed_in_turn(make_run):
-    alternate, _ = alternating(make_run)
     assert len(alternate.trained) == len(alternate.bare) == 3  # of six steps
     assert min(*alternate.trained, *alternate.bare) > 0
 
@@ -56,6 +47,7 @@ def test_a_run_with_micro_batches_is_refused(refused, minute):
     assert line == "bench overhead compares whole steps: set trainer.accumulate_grad_batches=1"
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_told_with_its_last_line(tmp_path):
     with pytest.raises(ValueError, match=r"^hcexp train steps=0 failed: hcexp: error: a run of steps=0 trains nothing"):
         bench_overhead._seconds(["train", "steps=0"], str(tmp_path))

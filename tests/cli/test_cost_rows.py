@@ -3,8 +3,7 @@ import pytest
 from hcexp.cli.cost_rows import listed, of_sweep
 from hcexp.configuration import shipped
 from hcexp.study import load_sweep
-
-MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
+from tests.registered import MODES
 
 
 def labels(*overrides):
@@ -46,20 +45,17 @@ def test_what_is_no_knob_of_a_mode_is_common_to_all_rows():
         assert (row.config.choices.model, row.config.data.sequence_length) == ("20m", 64)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "line"),
-    [
-        (["residual=post_norm", "residual.n=4"], "residual.n is not a knob of post_norm"),
-        (["residual=post_norm,two_hop", "residual.n=2,4"], "residual.n is not a knob of post_norm, two_hop"),
-        (["residual=dhc", "residual.tan=false"], "residual.tan is not a knob of dhc, did you mean tanh or "),
-        (["model=1b,7b"], "model=1b,7b: only residual and its knobs can be lists here"),
-        (["residual=dhc", "seed=0,1"], "seed=0,1: only residual and its knobs can be lists here"),
-    ],
-)
-def test_what_is_no_list_of_modes_is_refused_in_a_line(overrides, line):
-    with pytest.raises(ValueError) as refused:
-        listed(overrides)
-    assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
+def test_what_is_no_list_of_modes_is_refused_in_a_line():
+    for overrides, line in {
+        "residual=post_norm residual.n=4": "residual.n is not a knob of post_norm",
+        "residual=post_norm,two_hop residual.n=2,4": "residual.n is not a knob of post_norm, two_hop",
+        "residual=dhc residual.tan=false": "residual.tan is not a knob of dhc, did you mean tanh or ",
+        "model=1b,7b": "model=1b,7b: only residual and its knobs can be lists here",
+        "residual=dhc seed=0,1": "seed=0,1: only residual and its knobs can be lists here",
+    }.items():
+        with pytest.raises(ValueError) as refused:
+            listed(overrides.split())
+        assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
 
 
 def test_the_rows_of_a_sweep_with_its_baseline_first():
@@ -77,7 +73,7 @@ def test_a_baseline_that_stands_last_comes_first(tmp_path):
     assert [row.label for row in of_sweep(load_sweep(path, tmp_path), [])] == ["c", "b"]
 
 
-@pytest.mark.parametrize("override", ["residual=dhc", "residual.n=4", "+residual.n=4"])
-def test_a_sweep_says_the_modes_itself(override):
-    with pytest.raises(ValueError, match=r"residual.*: --sweep says which residual modes"):
-        of_sweep(load_sweep("table2", shipped("sweeps")), [override])
+def test_a_sweep_says_the_modes_itself():
+    for override in ("residual=dhc", "residual.n=4", "+residual.n=4"):
+        with pytest.raises(ValueError, match=r"residual.*: --sweep says which residual modes"):
+            of_sweep(load_sweep("table2", shipped("sweeps")), [override])

@@ -1,4 +1,4 @@
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hcexp.configuration import build_model, compose, shipped
+from hcexp.configuration import build_model, compose
 from hcexp.cost import attention_flops, count_flops
 from hcexp.model import LanguageModel
 from hcexp.paper import printed, table
@@ -14,14 +14,15 @@ from hcexp.residual import Connection, PreNorm, hyper_connect
 from hcexp.residual.norm_scale import norm_scale
 from hcexp.residual.projection import normed_projection
 from tests.cost.sequences import sequences
+from tests.registered import MODES
 
-SIZES = {"model.d": 64, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
+SIZES = {"model.d": 64, "model.layers": 2, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
 d, SUBLAYERS, ROWS = SIZES["model.d"], 2 * SIZES["model.layers"], 384
-MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
 # What a sublayer's products cost at the least: one coefficient on one hidden vector.
 VECTOR = 2 * d
 
 
+@cache
 def flops(*overrides, sequence_length=32):
     config = compose([*(f"{k}={v}" for k, v in SIZES.items()), *overrides])
     return count_flops(build_model(config), sequences(sequence_length))
@@ -32,12 +33,11 @@ def matrices(unembedding=d):
     return 2 * (SIZES["model.layers"] * (4 * d * d + 3 * d * SIZES["model.inner"]) + ROWS * unembedding)
 
 
-@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
 @pytest.mark.parametrize("mode", ["pre_norm", "post_norm", "parallel", "two_hop", "resi_dual"])
-def test_modes_that_only_add_and_norm_cost_nothing(mode, norm):
-    for affine in ("false", "true"):
-        found = flops(f"residual={mode}", f"model.norm={norm}", f"model.norm_affine={affine}")
-        assert found == (matrices(), 3 * matrices(), 0)
+def test_modes_that_only_add_and_norm_cost_nothing(mode):
+    for norm in ("layer_norm", "rms_norm"):
+        found = flops(f"residual={mode}", f"model.norm={norm}", "model.norm_affine=true")
+        assert found == (matrices(), 3 * matrices(), 0), norm
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -47,22 +47,30 @@ def test_the_network_is_two_a_weight_and_training_three_times_the_forward(mode):
     assert found.training == 3 * found.forward
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("n", [1, 3, 8, 11])  # from 8 on, n (n + 1) coefficients a token are more than d
 def test_shc_is_its_formula(n):
     found = flops("residual=shc", f"residual.n={n}")
-    assert found.residual == SUBLAYERS * VECTOR * n * (n + 2)
+    assert found.residual == SUBLAYERS * VECTOR * n * (n + 2) and found.training == 3 * found.forward
 
 
-@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
-@pytest.mark.parametrize("n", [1, 2, 4])
-def test_dhc_predicts_its_coefficients_for_as_much_again(n, norm):
-    # Each of n streams is projected onto n + 2 numbers.
-    for knob in ("residual.tanh=false", "residual.norm_affine=true"):
-        found = flops("residual=dhc", f"residual.n={n}", f"model.norm={norm}", knob)
-        assert found.residual == 2 * SUBLAYERS * VECTOR * n * (n + 2)
+@pytest.mark.parametrize(
+    ("n", "norm", "knob"),
+    [
+        (1, "layer_norm", "residual.tanh=false"),
+        (2, "rms_norm", "residual.norm_affine=true"),
+        (4, "layer_norm", "residual.norm_affine=true"),
+        (4, "rms_norm", "residual.tanh=false"),
+        (8, "layer_norm", "residual.tanh=true"),
+        (11, "layer_norm", "residual.tanh=true"),
+    ],
+)
+def test_dhc_predicts_its_coefficients_for_as_much_again(n, norm, knob):
+    """Each of n streams is projected onto n + 2 numbers."""
+    found = flops("residual=dhc", f"residual.n={n}", f"model.norm={norm}", knob)
+    assert found.residual == 2 * SUBLAYERS * VECTOR * n * (n + 2) and found.training == 3 * found.forward
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 3])
 def test_altup_predicts_from_n_streams_and_corrects_n(n):
     layer = VECTOR * (n * n + n)
     assert flops("residual=altup", f"residual.n={n}").residual == SUBLAYERS // 2 * layer
@@ -93,25 +101,23 @@ def operator_flops(*overrides, length=8):
     return counted
 
 
-@pytest.mark.parametrize("n", [2, 4])  # of one stream einsum makes no matrix product
-def test_the_code_does_what_the_operator_needs(n):
-    shc = flops("residual=shc", f"residual.n={n}", "model.layers=1").residual
-    assert operator_flops("residual=shc", f"residual.n={n}") == shc
-    # The coefficients of DHC come on top, and as many operations again go into them.
-    assert operator_flops("residual=dhc", f"residual.n={n}") == shc
+def test_the_code_does_what_the_operator_needs():
+    for n in (2, 3):  # of one stream einsum makes no matrix product
+        shc = flops("residual=shc", f"residual.n={n}").residual / SIZES["model.layers"]
+        assert operator_flops("residual=shc", f"residual.n={n}") == shc
+        # The coefficients of DHC come on top, and as many operations again go into them.
+        assert operator_flops("residual=dhc", f"residual.n={n}") == shc
 
 
-@pytest.mark.parametrize("n", [1, 2, 4])
-def test_altup_does_with_less_than_the_operator(n):
+def test_altup_does_with_less_than_the_operator():
     """The operator multiplies by zeros and ones that AltUp's code never makes: picking the active stream, carrying
     what a layer has made so far."""
-    altup = ["residual=altup", f"residual.n={n}"]
-    per_sublayer = flops(*altup, "residual.per=sublayer", "model.layers=1").residual
-    assert operator_flops(*altup, "residual.per=sublayer") == 2 * VECTOR * ((n + 1) ** 2 + 2 * (n + 1))
-    assert per_sublayer == 2 * VECTOR * (n**2 + n)
+    for n in (1, 3):
+        needed = operator_flops("residual=altup", f"residual.n={n}", "residual.per=sublayer")
+        assert needed == 2 * VECTOR * ((n + 1) ** 2 + 2 * (n + 1)) > 2 * VECTOR * (n * n + n)
 
 
-@pytest.mark.parametrize("n", [1, 2, 4])
+@pytest.mark.parametrize("n", [1, 3])
 def test_what_is_frozen_needs_no_gradient(n):
     shc = ["residual=shc", f"residual.n={n}"]
     whole = flops(*shc)
@@ -191,15 +197,6 @@ def test_what_is_no_product_of_hidden_vectors_does_not_count(operation):
     assert flops_of(operation).residual == 0
 
 
-@pytest.mark.parametrize("n", [8, 11])
-@pytest.mark.parametrize("mode", ["shc", "dhc"])
-def test_many_coefficients_are_no_vectors(mode, n):
-    # n(n+1) numbers a token are more than d.
-    found = flops(f"residual={mode}", f"residual.n={n}")
-    assert found.residual == {"shc": 1, "dhc": 2}[mode] * SUBLAYERS * VECTOR * n * (n + 2)
-    assert found.training == 3 * found.forward
-
-
 class Touching(Applying):
     """A connection that takes its norm apart."""
 
@@ -235,8 +232,8 @@ def test_a_mode_may_take_its_norm_apart(norm, operation, vectors):
 
 
 def test_the_length_of_the_sequence_changes_nothing_but_attention():
-    for mode in ("pre_norm", "shc", "dhc", "altup"):
-        assert flops(f"residual={mode}", sequence_length=16) == flops(f"residual={mode}", sequence_length=64)
+    for mode in ("pre_norm", "dhc", "altup"):
+        assert flops(f"residual={mode}") == flops(f"residual={mode}", sequence_length=64)
 
 
 def test_attention_is_what_torch_counts_of_scores_and_values():
@@ -255,10 +252,9 @@ def test_what_checkpointing_makes_a_second_time_does_not_count():
 
 
 def test_the_model_stays_where_it_is():
-    config = compose(["model=7b", "residual=dhc"])
-    model = build_model(config)
+    model = build_model(compose([*(f"{k}={v}" for k, v in SIZES.items()), "residual=dhc"]))
     names = [name for name, _ in model.named_parameters()]
-    assert count_flops(model, sequences(2048)).residual > 0
+    assert count_flops(model, sequences(16)).residual > 0
     assert all(p.is_meta for p in model.parameters()) and names == [name for name, _ in model.named_parameters()]
 
 
@@ -273,7 +269,12 @@ TABLE_8 = {
 }
 
 
-@pytest.mark.parametrize("label", TABLE_8)
+QUICK = ("OLMo-1B", "SHC×4", "DHC×4")
+
+
+@pytest.mark.parametrize(
+    "label", [pytest.param(label, marks=[] if label in QUICK else pytest.mark.slow) for label in TABLE_8]
+)
 def test_table_8_to_a_thousandth(label):
     model, mode, n = TABLE_8[label]
     config = compose([f"model={model}", f"residual={mode}", *([] if n is None else [f"residual.n={n}"])])

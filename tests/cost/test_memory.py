@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -13,15 +15,12 @@ def test_the_plain_transformer_is_the_sum_of_its_blocks():
     assert activation_bytes(**OLMO_1B) == 16 * block == 61_203_283_968
 
 
-@pytest.mark.parametrize("n", [1, 2, 4])
-def test_streams_add_two_bytes_a_number_twice_a_block(n):
-    more = activation_bytes(**OLMO_1B, expansion_rate=n) - activation_bytes(**OLMO_1B)
-    streams = n * 2048 * 8 * 2048  # numbers of all n streams
-    assert more == 2 * streams * 16
-
-
-def test_the_plain_stream_adds_nothing():
-    assert activation_bytes(**OLMO_1B, expansion_rate=None) == activation_bytes(**OLMO_1B)
+def test_streams_add_two_bytes_a_number_twice_a_block():
+    plain = activation_bytes(**OLMO_1B)
+    assert activation_bytes(**OLMO_1B, expansion_rate=None) == plain
+    for n in (1, 4):
+        streams = n * 2048 * 8 * 2048  # numbers of all n streams
+        assert activation_bytes(**OLMO_1B, expansion_rate=n) - plain == 2 * streams * 16
 
 
 MEGA = 1_000_000  # numbers, 4 bytes each
@@ -46,24 +45,19 @@ def test_the_peak_is_that_of_what_lives_at_a_time():
 
 def test_what_is_there_before_does_not_count():
     before = use(4)
-
-    def step():
-        return use(1) + before[:MEGA]
-
-    assert peak_bytes(step, torch.device("cpu")) == 2 * 4 * MEGA
+    assert peak_bytes(lambda: use(1) + before[:MEGA], torch.device("cpu")) == 2 * 4 * MEGA
 
 
 def test_the_peak_of_a_backward_pass_counts_what_autograd_keeps():
     weight = torch.ones(MEGA, requires_grad=True)
 
-    def step():
-        (weight * 2).exp().sum().backward()
+    def step(*more):
+        hidden = (weight * 2).exp()
+        for function in more:
+            hidden = function(hidden)
+        hidden.sum().backward()
         weight.grad = None
 
-    def step_with_one_more_activation():
-        (weight * 2).exp().exp().sum().backward()
-        weight.grad = None
-
-    small, large = (peak_bytes(s, torch.device("cpu")) for s in (step, step_with_one_more_activation))
+    small, large = (peak_bytes(s, torch.device("cpu")) for s in (step, partial(step, torch.exp)))
     # exp keeps its output; beside it lie the gradient that comes and the one that goes.
     assert large - small == pytest.approx(4 * MEGA, rel=0.01)

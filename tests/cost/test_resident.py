@@ -13,16 +13,13 @@ def network(*overrides):
     return build_model(compose([*SIZES, *overrides]))
 
 
-@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 4), (torch.bfloat16, 2)])
-def test_one_device_holds_four_numbers_a_parameter(dtype, size):
-    held = single(network(), dtype)
-    assert (held.weights, held.gradients, held.moments, held.gathered) == (size * ALL, size * ALL, 2 * size * ALL, 0)
-    assert held.total == 4 * size * ALL
-
-
-def test_ddp_keeps_the_gradients_twice():
-    held, one = replicated(network(), torch.float32), single(network(), torch.float32)
-    assert held.gathered == one.gradients and held.total - one.total == 4 * ALL
+def test_one_device_holds_four_numbers_a_parameter_and_ddp_the_gradients_twice():
+    for dtype, size in ((torch.float32, 4), (torch.bfloat16, 2)):
+        held = single(network(), dtype)
+        parts = held.weights, held.gradients, held.moments, held.gathered
+        assert parts == (size * ALL, size * ALL, 2 * size * ALL, 0) and held.total == 4 * size * ALL
+        copied = replicated(network(), dtype)
+        assert copied.gathered == held.gradients and copied.total - held.total == size * ALL
 
 
 @pytest.mark.parametrize("devices", [2, 8])

@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from hcexp.cost.traffic import Traffic
 SIZES = ("model.d=64", "model.layers=2", "model.heads=4", "model.inner=80", "model.vocabulary_size=300")
 
 
+@cache
 def traffic(*overrides, dtype=torch.float32, mixed=False, length=32):
     model = build_model(compose([*SIZES, *overrides]))
     return count_traffic(model, length, dtype=dtype, mixed=mixed)
