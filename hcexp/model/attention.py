@@ -45,6 +45,9 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q_norm(q), self.k_norm(k), v))
         q, k = rotate(q, rotary), rotate(k, rotary)
-        k, v, mask = (k, v, None) if past is None else past(k, v)
-        y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and q.shape == k.shape)
+        mask, causal = None, True
+        if past is not None:
+            k, v, mask = past(k, v)
+            causal = mask is None and q.shape == k.shape
+        y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         return self.out(y.transpose(1, 2).flatten(-2))
