@@ -77,22 +77,22 @@ def test_it_is_swept_reported_and_analysed(hcexp, tmp_path):
     ]
     sweep = tmp_path / "vectors.yaml"
     sweep.write_text(yaml.safe_dump({"title": "Which class?", "baseline": "Plain", "seeds": [0, 1], "rows": rows}))
-    options = [f"hydra.searchpath=[file://{CONF}]", "tracking=none", "trainer.accelerator=cpu"]
+    options = [*(option for option in TASK if option != "scale=vectors"), f"paths.runs={tmp_path}/runs"]
+    runs = []
     for row in rows:
         for seed in (0, 1):
-            arguments = [*options, "scale=vectors", *row["overrides"], f"seed={seed}", f"paths.runs={tmp_path}/runs"]
-            Run(compose(arguments), arguments).train()
-    command = [sweep, "--scale", "vectors", *options, f"paths.runs={tmp_path}/runs"]
-    status, out, err = hcexp("sweep", *command)  # all of its runs are there: it reports
+            arguments = [*options, "scale=vectors", *row["overrides"], f"seed={seed}"]
+            runs.append(Run(compose(arguments), arguments))
+            runs[-1].train()
+    status, out, err = hcexp("sweep", sweep, "--scale", "vectors", *options)  # all of its runs are there: it reports
     assert (status, err) == (0, ""), err
     assert "4 finished before" in out and "vectors loss" in out
-    (folder,) = (tmp_path / "runs" / "reports").iterdir()
-    page = (folder / "report.html").read_text()
-    assert "DHC×2" in page and "vectors" in page
+    (page,) = (tmp_path / "runs" / "reports").glob("*/report.html")
+    assert "DHC×2" in page.read_text() and "vectors" in page.read_text()
 
-    status, out, err = hcexp("analyse", *(p.parent for p in (tmp_path / "runs").glob("*/result.json")))
+    status, out, err = hcexp("analyse", runs[-1].directory)
     assert status == 0, err
-    assert (next((tmp_path / "runs").glob("*/analysis")) / "connections.csv").is_file()
+    assert next(runs[-1].directory.glob("analysis/connections.csv"))
     status, out, _ = hcexp("runs", f"paths.runs={tmp_path}/runs")
     assert status == 0 and out.count("finished") == 4
 
