@@ -34,14 +34,15 @@ report: $(VENV)/installed  ## paper beside measured, from the runs there are: SW
 ui: $(VENV)/installed  ## serve MLflow's pages on 127.0.0.1:5000
 	@$(BIN)/hcexp ui
 
-bench: $(VENV)/installed  ## step times of residual modes, interleaved; what Trainer, logging and sweeps cost
+bench: $(VENV)/installed  ## step times of residual modes, all in turn; what Trainer, logging and sweeps cost
 	@$(BIN)/hcexp bench
+	@$(BIN)/python -m benchmarks.overhead
 
 test: $(VENV)/installed-dev  ## run the tests, but those that compile
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/installed-dev  ## run the tests that compile, or train much (a C++ compiler is needed)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadgroup
 
 lint: $(VENV)/installed-dev  ## check style
 	$(BIN)/ruff check .

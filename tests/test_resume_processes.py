@@ -23,8 +23,9 @@ from hcexp.tracking.outbox import Outbox
 from hcexp.tracking.store import require_answer
 from tests.conftest import MINUTE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group(__name__)]  # what all of them share is made once
 ROOT = Path(hcexp.__file__).parents[1]
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}  # as many threads as the runs of this process have
 KNOBS = [
     "residual=dhc",
     "steps=150",
@@ -35,23 +36,59 @@ KNOBS = [
 ]
 
 
-@pytest.fixture
-def overrides(texts, tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def overrides(texts, folder):
     """Gives the overrides of the run in a folder of this name."""
 
     def make(name, *more):
         files = [f"data.files={texts}/train.txt", f"evaluation.files={texts}/held.txt", f"paths.cache={texts}/cache"]
-        return [*MINUTE, *files, *KNOBS, f"paths.runs={tmp_path}/{name}", *more]
+        return [*MINUTE, *files, *KNOBS, f"paths.runs={folder}/{name}", *more]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def store(folder, mlflow_template):
+    """Makes the folder of a run, with a database of its own: the overrides that record there, and its address."""
+
+    def make(name):
+        (folder / name).mkdir()
+        shutil.copy(mlflow_template, folder / name / "mlflow.db")
+        return ["tracking=mlflow", "tracking.flush_seconds=0"], f"sqlite:///{folder / name / 'mlflow.db'}"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def calm(overrides, store):
+    """What an undisturbed run leaves, and its curves."""
+    tracked, uri = store("calm")
+    undisturbed = left(trained(overrides("calm", *tracked)))
+    return undisturbed, curves(uri, undisturbed[2]["run_id"])
+
+
+def trained(overrides):
+    """The overrides, of a run that was trained in this process."""
+    Run(compose(overrides), overrides).train()
+    return overrides
 
 
 def command(overrides):
     return [sys.executable, "-m", "hcexp", "train", *overrides]
 
 
-def train(overrides, **knobs):
-    return subprocess.run(command(overrides), cwd=ROOT, capture_output=True, text=True, timeout=300, **knobs)
+def train(overrides):
+    return subprocess.run(command(overrides), env=ALONE, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def start(overrides, log):
+    """A process that trains, and writes into a log."""
+    return subprocess.Popen(command(overrides), env=ALONE, cwd=ROOT, stdout=log.open("w"), stderr=subprocess.STDOUT)
 
 
 def left(overrides):
@@ -89,50 +126,38 @@ def wait_for_step(process, log, beyond=0):
         time.sleep(0.01)
 
 
-def test_a_run_that_is_killed_at_random_ends_as_if_nothing_had_been(overrides, tmp_path, mlflow_template):
-    stores = {}
-    for name in ("calm", "killed"):
-        (tmp_path / name).mkdir()
-        shutil.copy(mlflow_template, tmp_path / name / "mlflow.db")
-        stores[name] = f"sqlite:///{tmp_path / name / 'mlflow.db'}"
-    tracked = ["tracking=mlflow", "tracking.flush_seconds=0"]
-    calm, killed = overrides("calm", *tracked), overrides("killed", *tracked)
-    assert train(calm).returncode == 0
-
+def test_a_run_that_is_killed_at_random_ends_as_if_nothing_had_been(overrides, calm, store, tmp_path):
+    tracked, uri = store("killed")
+    killed, log = overrides("killed", *tracked), tmp_path / "log.txt"
     draw, kills = random.Random(0), 0
     for attempt in range(20):
-        log = tmp_path / "log.txt"
-        with log.open("w") as out:
-            process = subprocess.Popen(command(killed), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-            if attempt < 5:
-                wait_for_step(process, log)
-                time.sleep(draw.uniform(0, 1))
-                process.kill()
-            process.wait(timeout=300)
+        process = start(killed, log)
+        if attempt < 4:
+            wait_for_step(process, log)
+            time.sleep(draw.uniform(0, 1))
+            process.kill()
+        process.wait(timeout=300)
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL, log.read_text()
         kills += 1
     assert kills >= 2
-    undisturbed, run = left(calm), left(killed)
+    undisturbed, run = calm[0], left(killed)
     assert_same(undisturbed, run)
-    assert curves(stores["calm"], undisturbed[2]["run_id"]) == curves(stores["killed"], run[2]["run_id"])
+    assert curves(uri, run[2]["run_id"]) == calm[1]
 
 
-def test_a_killed_run_goes_on_with_two_processes(overrides, tmp_path):
-    calm, killed = overrides("calm"), overrides("killed")
-    assert train(calm).returncode == 0
-    log = tmp_path / "log.txt"
-    with log.open("w") as out:
-        process = subprocess.Popen(command(killed), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-        wait_for_step(process, log, beyond=60)
-        process.kill()
-        process.wait()
+def test_a_killed_run_goes_on_with_two_processes(overrides, calm, tmp_path):
+    killed, log = overrides("in two"), tmp_path / "log.txt"
+    process = start(killed, log)
+    wait_for_step(process, log, beyond=60)
+    process.kill()
+    process.wait()
     folder = Run(compose(killed)).directory
     done = train(["--resume", str(folder), "trainer.devices=2", "trainer.strategy=ddp"])
     assert done.returncode == 0, done.stderr
-    undisturbed, run = left(calm), left(killed)
-    assert run[0] == pytest.approx(undisturbed[0], rel=1e-5)
+    run = left(killed)
+    assert run[0] == pytest.approx(calm[0][0], rel=1e-5)
     first, second = run[2]["attempts"]
     assert (first["trainer.devices"], second["trainer.devices"]) == (1, 2)
     assert second["trainer.strategy"] == "ddp" and second["step"] >= 50
@@ -175,22 +200,19 @@ def server(tmp_path, mlflow_template):
     running.kill()
 
 
-def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, server, tmp_path, monkeypatch):
+def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, calm, server, tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    tracked = ["tracking=mlflow", f"tracking.uri={server.uri}", "tracking.flush_seconds=0"]
-    calm, lost = overrides("calm", *tracked), overrides("lost", *tracked)
-    done = train(calm)
-    assert done.returncode == 0 and server.uri not in done.stdout + done.stderr
-
+    monkeypatch.setitem(ALONE, "NO_PROXY", "127.0.0.1")
+    lost = overrides("lost", "tracking=mlflow", f"tracking.uri={server.uri}", "tracking.flush_seconds=0")
     log = tmp_path / "log.txt"
-    with log.open("w") as out:
-        process = subprocess.Popen(command(lost), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-        wait_for_step(process, log)
-        server.kill()
-        assert process.wait(timeout=120) == 0, log.read_text()
+    process = start(lost, log)
+    wait_for_step(process, log)
+    server.kill()
+    assert process.wait(timeout=120) == 0, log.read_text()
     folder = Run(compose(lost)).directory
     assert f"the rest lies in {folder}" in log.read_text() and Outbox(server.uri, folder).waits()
-    undisturbed, run = left(calm), left(lost)
+    assert server.uri not in log.read_text().replace(f"{server.uri}: not all is there yet", "")
+    undisturbed, run = calm[0], left(lost)
     assert_same(undisturbed, run)
 
     again = train(lost)
@@ -198,7 +220,7 @@ def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, server, tmp_path
     server.start()
     again = train(lost)
     assert again.returncode == 0 and "finished before" in again.stdout and not Outbox(server.uri, folder).waits()
-    assert curves(server.uri, undisturbed[2]["run_id"]) == curves(server.uri, run[2]["run_id"])
+    assert curves(server.uri, run[2]["run_id"]) == calm[1]
     from mlflow import MlflowClient
 
     recorded = MlflowClient(server.uri).get_run(run[2]["run_id"])
@@ -251,22 +273,25 @@ def namespace():
     return None
 
 
+@pytest.fixture(scope="module")
+def small(overrides):
+    """What an undisturbed run leaves whose checkpoints fill a small disk."""
+    return left(trained(overrides("calm and small", "model.d=64")))
+
+
 @pytest.mark.parametrize("tracking", ["none", "mlflow"])
-def test_a_disk_that_fills_up_is_one_line_and_with_room_the_run_goes_on(overrides, tmp_path, tracking):
-    start = namespace()
-    if start is None:
+def test_a_disk_that_fills_up_is_one_line_and_with_room_the_run_goes_on(overrides, small, folder, tracking):
+    begin = namespace()
+    if begin is None:
         pytest.skip("no small disk can be mounted here: neither root nor user namespaces")
-    disk, spare = tmp_path / "disk", tmp_path / "spare"
-    disk.mkdir()
-    small = ["model.d=64", f"tracking={tracking}"]
-    calm = overrides("calm", "model.d=64")
-    assert train(calm).returncode == 0
-    full = overrides("disk/runs", *small)
-    script = [*start, sys.executable, "-c", SMALL_DISK, str(disk), str(spare), "40", *command(full)]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    disk, spare = f"disk of {tracking}", f"spare of {tracking}"
+    (folder / disk).mkdir()
+    full = overrides(f"{disk}/runs", "model.d=64", f"tracking={tracking}")
+    script = [*begin, sys.executable, "-c", SMALL_DISK, str(folder / disk), str(folder / spare), "40", *command(full)]
+    done = subprocess.run(script, env=ALONE, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     status, error, *_ = done.stdout.splitlines()
     assert int(status) == 2 and re.search("room|free", error), done.stdout
     assert len(re.findall(r"step=\d+.ckpt(?!.)", done.stdout.replace(" ", "\n"))) >= 2, done.stdout
     assert "AGAIN 0" in done.stdout, done.stdout
-    assert_same(left(calm), left(overrides("spare", "model.d=64")))
+    assert_same(small, left(overrides(spare, "model.d=64")))

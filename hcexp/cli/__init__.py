@@ -17,7 +17,7 @@ VERBS = {
     "analyse": "draw what trained runs do: connection matrices, similarity, curves, convergence",
     "cost": "parameters, FLOPs, memory of residual modes; on a cluster (--gpu); with measure=true their speed",
     "prepare": "tokenise the training text and the validation sets",
-    "bench": "step times of residual modes, interleaved; what Trainer, logging and sweeps cost",
+    "bench": "step times of residual modes, all in turn",
     "export": "write a run's model as a folder for Hugging Face's transformers",
     "runs": "list the runs that there are: mode, state, loss, tokens per second",
     "compare": "show in what runs differ: configuration, code, final metrics",

@@ -1,19 +1,14 @@
-"""Measure on this machine: step times of residual modes, as ratios to pre-norm, and what a run takes beside its model.
+"""Measure step times of residual modes on this machine, as ratios to pre-norm.
 
 A step is forward, loss, backward, clipping and AdamW. All models are timed in turn, round by round, and the ratio is
 the median over rounds: other work on the machine falls on all alike. Overrides change the network and the modes.
 
-overhead sets a run of scale=tiny, with its callbacks and MLflow, against a bare loop on the same model, batches and
-optimizer, a few steps of each in turn; and runs of a sweep against the same runs in one process.
-
 example:
   hcexp bench                                   d=256, 8 blocks, sequence 256, batch 8; eager and compiled
-  hcexp bench steps --modes shc,dhc --eager residual.n=2
-  hcexp bench steps model=20m data.sequence_length=512
-  hcexp bench overhead                          the Trainer, callbacks, logger and sweep
+  hcexp bench --modes shc,dhc --eager residual.n=2
+  hcexp bench model=20m data.sequence_length=512
 """
 
-from argparse import Namespace
 from collections.abc import Sequence
 
 from hcexp.cli.arguments import add_overrides, parse, parser, whole
@@ -30,22 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--eager", action="store_true", help="leave the compiled models out")
     options.add_argument("--threads", type=whole, help="CPU threads (default: torch's)")
     add_overrides(options)
-    options.usage = "%(prog)s [steps | overhead] [options] [OVERRIDE ...]"
-    chosen = parse(options, arguments, words=["what"])
-    if chosen.what not in (None, "steps", "overhead"):
-        options.error(f"{chosen.what} cannot be measured: choose steps or overhead, or neither for both")
+    chosen = parse(options, arguments)
     quiet()
-    if chosen.what != "overhead":
-        _steps(chosen)
-    if chosen.what != "steps":
-        from hcexp.cli.bench_overhead import overhead
-
-        overhead(chosen.overrides if chosen.what else [])
-    return 0
-
-
-def _steps(chosen: Namespace) -> None:
-    """The table of step times."""
     import statistics
 
     import torch
@@ -86,3 +67,4 @@ def _steps(chosen: Namespace) -> None:
         milliseconds = f"{1000 * statistics.median(own):.1f}"
         table.add_row(mode, way, milliseconds, f"{ratio(own, same):.2f}", f"{ratio(own, eager):.2f}")
     Console().print(table)
+    return 0

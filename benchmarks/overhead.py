@@ -1,4 +1,10 @@
-"""What a run takes beside the model's own work: Trainer, callbacks and logger in its steps, and a sweep around it."""
+"""Measures what a run takes beside the model's own work: Trainer, callbacks and logger in its steps, a sweep around it.
+
+A run of scale=tiny, with its callbacks and MLflow, is set against a bare loop on the same model, batches and optimizer,
+a few steps of each in turn; and runs of a sweep against the same runs in one process. From the checkout:
+
+  python -m benchmarks.overhead [OVERRIDE ...]
+"""
 
 import os
 import re
@@ -21,7 +27,7 @@ import yaml
 from lightning.pytorch.profilers import SimpleProfiler
 from torch.utils._pytree import tree_map
 
-from hcexp.configuration import compose
+from hcexp.configuration import TRUST, compose
 from hcexp.cost import ratio, ratio_quartiles
 from hcexp.run.run import Run
 
@@ -102,29 +108,25 @@ class Alternate(L.Callback):
         return time.perf_counter()
 
 
-def overhead(overrides: Sequence[str]) -> None:
-    """Print what a step takes beside the bare loop's, and what a run takes in a sweep beside its own time.
+def of_steps(overrides: Sequence[str]) -> None:
+    """Print what a step takes beside the bare loop's.
 
     Raises ValueError for micro-batches: a block is of whole steps.
     """
-    _of_steps(overrides)
-    _of_a_sweep()
-
-
-def _of_steps(overrides: Sequence[str]) -> None:
+    os.environ[TRUST] = "benchmarks"  # the callback below
     with tempfile.TemporaryDirectory() as runs:
         arguments = [
             *overrides,
             f"paths.runs={runs}",
             f"tracking.uri=sqlite:///{runs}/mlflow.db",
             "+trainer.profiler=simple",
-            "+callbacks.alternate._target_=hcexp.cli.bench_overhead.Alternate",
+            "+callbacks.alternate._target_=benchmarks.overhead.Alternate",
         ]
         run = Run(compose(arguments), arguments)
         if run.config.trainer.accumulate_grad_batches != 1:
-            raise ValueError("bench overhead compares whole steps: set trainer.accumulate_grad_batches=1")
+            raise ValueError("whole steps are compared: set trainer.accumulate_grad_batches=1")
         run.train()
-    alternate = next(c for c in run.trainer.callbacks if isinstance(c, Alternate))
+    alternate = next(c for c in run.trainer.callbacks if type(c).__name__ == Alternate.__name__)
     trained, bare = alternate.trained[WARMUP:], alternate.bare[WARMUP:]
     low, high = ratio_quartiles(trained, bare)
     print(
@@ -133,10 +135,10 @@ def _of_steps(overrides: Sequence[str]) -> None:
         f"(quartiles {low:.4f} to {high:.4f}; {len(bare)} blocks of {BLOCK} steps of each, in turn, on the same model, "
         "batches and optimizer; without validation; the profiler's own time included)"
     )
-    _print_parts(run.trainer)
+    print_parts(run.trainer)
 
 
-def _print_parts(trainer: L.Trainer) -> None:
+def print_parts(trainer: L.Trainer) -> None:
     """The share of a step that each callback takes, and what it logs."""
     assert isinstance(trainer.profiler, SimpleProfiler)
     durations = {name: sum(seconds) for name, seconds in trainer.profiler.recorded_durations.items()}
@@ -156,7 +158,7 @@ def _print_parts(trainer: L.Trainer) -> None:
     )
 
 
-def _of_a_sweep() -> None:
+def of_a_sweep() -> None:
     """The time of one more run in a sweep, less that of one more run in a process that is there."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.yaml"
@@ -164,7 +166,7 @@ def _of_a_sweep() -> None:
         path.write_text(yaml.safe_dump({"title": "Overhead", "baseline": "Pre-Norm", "rows": [row]}))
         sweep = {n: ["sweep", str(path), "--workers", "1", "--seeds", str(n)] for n in (1, 1 + RUNS)}
         grid = {n: ["train", "-m", "residual=pre_norm", f"seed=range({n})"] for n in (1, 1 + RUNS)}
-        _seconds(["prepare", *SHORT], folder)
+        seconds_of(["prepare", *SHORT], folder)
         in_sweep, alone = _one_more(sweep, folder), _one_more(grid, folder)
     print(
         f"a run of {alone:.2f} s takes {in_sweep:.2f} s in a sweep with one worker: {in_sweep - alone:+.2f} s "
@@ -174,11 +176,11 @@ def _of_a_sweep() -> None:
 
 
 def _one_more(commands: dict[int, list[str]], folder: str) -> float:
-    few, many = (_seconds([*command, *SHORT], folder) for command in commands.values())
+    few, many = (seconds_of([*command, *SHORT], folder) for command in commands.values())
     return (many - few) / RUNS
 
 
-def _seconds(command: list[str], folder: str) -> float:
+def seconds_of(command: list[str], folder: str) -> float:
     """Of a command of ours; raises ValueError with its last line if it fails."""
     runs = tempfile.mkdtemp(dir=folder)
     started = time.perf_counter()
@@ -192,3 +194,8 @@ def _seconds(command: list[str], folder: str) -> float:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         raise ValueError(f"{shlex.join(['hcexp', *command])} failed: {last}")
     return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    of_steps(sys.argv[1:])
+    of_a_sweep()

@@ -4,13 +4,18 @@ import pytest
 import torch
 from lightning.pytorch.profilers import SimpleProfiler
 
-from hcexp.cli import bench_overhead
-from hcexp.cli.bench_overhead import Alternate
+from benchmarks import overhead
+from benchmarks.overhead import Alternate
+
+
+@pytest.fixture(autouse=True)
+def trusted(monkeypatch):
+    monkeypatch.setenv("HCEXP_TRUST", "benchmarks")
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_bare_loop_does_what_the_trainer_does_and_blocks_of_both_are_timed(make_run, precision):
-    target = "+callbacks.alternate={_target_: hcexp.cli.bench_overhead.Alternate, steps: 2}"
+    target = "+callbacks.alternate={_target_: benchmarks.overhead.Alternate, steps: 2}"
     run = make_run(target, "residual=shc", f"trainer.precision={precision}", "optimizer.lr=1e-2")
     run.train()
     (alternate,) = (c for c in run.trainer.callbacks if isinstance(c, Alternate))
@@ -33,7 +38,7 @@ def test_the_shares_are_of_a_step_in_which_every_hook_is_once(capsys):
         "[Callback]Alternate.on_train_batch_end": [50.0],
         "[Callback]Throughput.on_validation_end": [70.0],
     }
-    bench_overhead._print_parts(SimpleNamespace(profiler=profiler, global_step=10))
+    overhead.print_parts(SimpleNamespace(profiler=profiler, global_step=10))
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["Curves", "200.000", "ms", "20.00%"],
         ["Throughput", "100.000", "ms", "10.00%"],
@@ -41,27 +46,25 @@ def test_the_shares_are_of_a_step_in_which_every_hook_is_once(capsys):
     ]
 
 
-def test_a_run_with_micro_batches_is_refused(refused, minute):
-    own = [o for o in minute if not o.startswith(("paths.runs", "tracking"))]
-    line = refused("bench", "overhead", *own, "trainer.accumulate_grad_batches=2")
-    assert line == "bench overhead compares whole steps: set trainer.accumulate_grad_batches=1"
+@pytest.fixture
+def own(minute):
+    """The overrides of a minute run whose folder and tracking are the benchmark's."""
+    return [o for o in minute if not o.startswith(("paths.runs", "tracking", "steps="))]
+
+
+def test_a_run_with_micro_batches_is_refused(own):
+    with pytest.raises(ValueError, match="^whole steps are compared: set trainer.accumulate_grad_batches=1$"):
+        overhead.of_steps([*own, "trainer.accumulate_grad_batches=2"])
 
 
 @pytest.mark.slow
-def test_a_command_that_fails_is_told_with_its_last_line(tmp_path):
-    with pytest.raises(ValueError, match=r"^hcexp train steps=0 failed: hcexp: error: a run of steps=0 trains nothing"):
-        bench_overhead._seconds(["train", "steps=0"], str(tmp_path))
-
-
-@pytest.mark.slow
-def test_trainer_callbacks_and_a_sweep_are_measured(hcexp, minute, monkeypatch):
-    monkeypatch.setattr(bench_overhead, "RUNS", 2)
-    own = [o for o in minute if not o.startswith(("paths.runs", "tracking", "steps="))]
-    status, out, _ = hcexp("bench", "overhead", *own, "steps=30")
-    assert status == 0
-    steps, *parts, together, sweep = out.splitlines()[-10:]
-    assert "4 blocks of 5 steps" in out
-    assert {"Curves", "Throughput", "Progress", "StepCheckpoint"} <= {
-        part.split()[0] for part in out.splitlines() if part
-    }
+def test_trainer_callbacks_and_a_sweep_are_measured(own, capsys, monkeypatch):
+    monkeypatch.setattr(overhead, "RUNS", 2)
+    overhead.of_steps([*own, "steps=30"])
+    overhead.of_a_sweep()
+    steps, *parts, together, sweep = capsys.readouterr().out.splitlines()[-10:]
+    assert "4 blocks of 5 steps" in "".join([steps, *parts])
+    assert {"Curves", "Throughput", "Progress", "StepCheckpoint"} <= {part.split()[0] for part in parts if part}
     assert together.startswith("callbacks and logger together: ") and "in a sweep with one worker" in sweep
+    with pytest.raises(ValueError, match=r"^hcexp train steps=0 failed: hcexp: error: a run of steps=0 trains nothing"):
+        overhead.seconds_of(["train", "steps=0"], ".")
