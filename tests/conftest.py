@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
 os.environ["HCEXP_TRUST"] = "tests"  # modes and callbacks that only tests have
+os.fsync = lambda descriptor: None  # no test cuts the power, and a disk takes milliseconds for each
 
 
 @pytest.fixture
@@ -136,12 +137,20 @@ def runs(trained, tmp_path):
 
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory):
-    """A new database takes MLflow seconds: made once, copied for each test."""
+    """A new database takes MLflow seconds: made once for all processes, copied for each test."""
+    from filelock import FileLock
+
     from hcexp.tracking import open_store
 
-    runs = tmp_path_factory.mktemp("template")
-    open_store(f"sqlite:///{runs / 'mlflow.db'}", runs, experiment="template")
-    return runs / "mlflow.db"
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if shared else base) / "template"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            made = tmp_path_factory.mktemp("template")
+            open_store(f"sqlite:///{made / 'mlflow.db'}", made, experiment="template")
+            shutil.copytree(made, folder)
+    return folder / "mlflow.db"
 
 
 @pytest.fixture

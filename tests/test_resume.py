@@ -248,43 +248,48 @@ def test_one_that_is_sent_sigterm_too(begin, undisturbed, tmp_path, monkeypatch,
     assert Left(run, tmp_path / "mlflow.db") == undisturbed
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
-def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(begin, undisturbed, tmp_path, monkeypatch, damage):
-    with monkeypatch.context() as patch:
+@pytest.fixture(scope="module")
+def stopped(begin, tmp_path_factory):
+    """The folder of a run that was killed in its eighth step."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
         in_a_step(patch)
-        forked(begin(tmp_path).train)
-    run = begin(tmp_path)
-    newest = latest(run.directory / "checkpoints")
+        forked(begin(folder).train)
+    return folder
+
+
+@pytest.fixture
+def again(begin, stopped, tmp_path):
+    """That run, in a copy of its folder."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    return begin(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
+def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(again, undisturbed, tmp_path, damage):
+    newest = latest(again.directory / "checkpoints")
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 8
     newest.write_bytes({"cut": content[:-100], "empty": b"", "flipped": content}[damage])
     with pytest.warns(UserWarning, match="step=000006.ckpt .*: the run goes on from step=000004.ckpt"):
-        run.train()
-    assert Left(run, tmp_path / "mlflow.db") == undisturbed
+        again.train()
+    assert Left(again, tmp_path / "mlflow.db") == undisturbed
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(begin, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        in_a_step(patch)
-        forked(begin(tmp_path).train)
-    run = begin(tmp_path)
-    before = {path: path.write_bytes(b"") for path in (run.directory / "checkpoints").iterdir()}
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(again):
+    before = {path: path.write_bytes(b"") for path in (again.directory / "checkpoints").iterdir()}
     with pytest.raises(ValueError, match="no checkpoint in .* is whole: .* delete the folder") as error:
-        run.train()
-    assert "\n" not in str(error.value) and set((run.directory / "checkpoints").iterdir()) == set(before)
+        again.train()
+    assert "\n" not in str(error.value) and set((again.directory / "checkpoints").iterdir()) == set(before)
 
 
-def test_a_checkpoint_of_another_network_is_refused_in_one_line(begin, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        in_a_step(patch)
-        forked(begin(tmp_path).train)
-    run = begin(tmp_path)
-    newest = latest(run.directory / "checkpoints")
+def test_a_checkpoint_of_another_network_is_refused_in_one_line(again):
+    newest = latest(again.directory / "checkpoints")
     content = torch.load(newest, weights_only=True)
     content["state_dict"]["model.extra"] = content["state_dict"].popitem()[1]
     torch.save(content, newest)
     with pytest.raises(ValueError, match="step=000006.ckpt is of another network .*: use the code") as error:
-        run.train()
+        again.train()
     assert "\n" not in str(error.value)
 
 

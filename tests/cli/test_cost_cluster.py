@@ -210,8 +210,10 @@ def test_a_small_device_without_a_bandwidth_and_blocks_that_are_made_again():
 
 def test_the_command(hcexp, refused, tmp_path):
     path = tmp_path / "cost.csv"
-    options = [*SMALL, "residual=shc", "--csv", path]
+    options = [*SMALL, "model.layers=1", "residual=shc", "--csv", path]
+    named = ["trainer.devices=2", "trainer.accumulate_grad_batches=2"]
     status, out, err = hcexp("cost", *options, "--gpu", "H200", "--count", "2")
+    assert (status, out, err) == hcexp("cost", *options, "--gpu", "H200", *named)
     assert (status, err) == (0, "") and "on 2 GPUs, h200" in out and "× 0.4) = " in " ".join(out.split())
     with open(path, encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
