@@ -1,8 +1,9 @@
 """Every residual mode and its settings, as they are registered in `conf/residual/`: a new mode joins by its YAML."""
 
-from functools import partial
+from functools import cache, partial
 
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from hcexp.configuration import compose, shipped
 
@@ -20,9 +21,14 @@ WORDS = {
 OF_THE_TESTS = (("residual._target_=tests.model.history.Dense",), ("residual._target_=tests.model.gated.Gated",))
 
 
+@cache
+def composed(*overrides: str) -> DictConfig:
+    return compose(overrides).residual
+
+
 def residual(*overrides: str) -> partial:
     """What makes the residual stream that these overrides choose."""
-    return instantiate(compose(overrides).residual)
+    return instantiate(composed(*overrides))
 
 
 def has_rate(mode: str) -> bool:
