@@ -211,7 +211,6 @@ def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, calm, server, tm
     assert process.wait(timeout=120) == 0, log.read_text()
     folder = Run(compose(lost)).directory
     assert f"the rest lies in {folder}" in log.read_text() and Outbox(server.uri, folder).waits()
-    assert server.uri not in log.read_text().replace(f"{server.uri}: not all is there yet", "")
     undisturbed, run = calm[0], left(lost)
     assert_same(undisturbed, run)
 
@@ -220,6 +219,7 @@ def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, calm, server, tm
     server.start()
     again = train(lost)
     assert again.returncode == 0 and "finished before" in again.stdout and not Outbox(server.uri, folder).waits()
+    assert server.uri not in again.stdout + again.stderr  # it may hold a password
     assert curves(server.uri, run[2]["run_id"]) == calm[1]
     from mlflow import MlflowClient
 

@@ -59,7 +59,7 @@ def test_a_run_with_micro_batches_is_refused(own):
 
 @pytest.mark.slow
 def test_trainer_callbacks_and_a_sweep_are_measured(own, capsys, monkeypatch):
-    monkeypatch.setattr(overhead, "RUNS", 2)
+    monkeypatch.setattr(overhead, "RUNS", 1)
     overhead.of_steps([*own, "steps=30"])
     overhead.of_a_sweep()
     steps, *parts, together, sweep = capsys.readouterr().out.splitlines()[-10:]
