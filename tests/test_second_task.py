@@ -70,31 +70,48 @@ def test_it_is_costed(make):
     assert two > 1.5 * one
 
 
-def test_it_is_swept_reported_and_analysed(hcexp, tmp_path):
-    rows = [
-        {"label": "Plain", "overrides": ["residual=pre_norm"]},
-        {"label": "DHC×2", "overrides": ["residual=dhc", "residual.n=2"]},
-    ]
-    sweep = tmp_path / "vectors.yaml"
-    sweep.write_text(yaml.safe_dump({"title": "Which class?", "baseline": "Plain", "seeds": [0, 1], "rows": rows}))
-    options = [*(option for option in TASK if option != "scale=vectors"), f"paths.runs={tmp_path}/runs"]
-    runs = []
-    for row in rows:
-        for seed in (0, 1):
-            arguments = [*options, "scale=vectors", *row["overrides"], f"seed={seed}"]
-            runs.append(Run(compose(arguments), arguments))
-            runs[-1].train()
-    status, out, err = hcexp("sweep", sweep, "--scale", "vectors", *options)  # all of its runs are there: it reports
-    assert (status, err) == (0, ""), err
-    assert "4 finished before" in out and "vectors loss" in out
-    (page,) = (tmp_path / "runs" / "reports").glob("*/report.html")
-    assert "DHC×2" in page.read_text() and "vectors" in page.read_text()
+ROWS = {"Plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}
 
-    status, out, err = hcexp("analyse", runs[-1].directory)
+
+@pytest.fixture
+def sweep(hcexp, tmp_path):
+    """Sweeps the rows under two seeds, and reports: standard output, and the options that all runs have."""
+    path = tmp_path / "vectors.yaml"
+    rows = [{"label": label, "overrides": overrides} for label, overrides in ROWS.items()]
+    path.write_text(yaml.safe_dump({"title": "Which class?", "baseline": "Plain", "seeds": [0, 1], "rows": rows}))
+    options = [*(option for option in TASK if option != "scale=vectors"), f"paths.runs={tmp_path}/runs"]
+
+    def sweep(*more):
+        status, out, err = hcexp("sweep", path, "--scale", "vectors", "--workers", "1", *more, *options)
+        assert (status, err) == (0, ""), err
+        (page,) = (tmp_path / "runs" / "reports").glob("*/report.html")
+        assert "DHC×2" in page.read_text() and "vectors" in page.read_text()
+        return out
+
+    return sweep, options
+
+
+def test_it_is_swept_reported_and_analysed(hcexp, sweep, tmp_path):
+    sweep, options = sweep
+    for row in ROWS.values():
+        for seed in (0, 1):
+            arguments = [*options, "scale=vectors", *row, f"seed={seed}"]
+            run = Run(compose(arguments), arguments)
+            run.train()
+    out = sweep()  # all of its runs are there: it reports
+    assert "4 finished before" in out and "vectors loss" in out
+
+    status, out, err = hcexp("analyse", run.directory)
     assert status == 0, err
-    assert next(runs[-1].directory.glob("analysis/connections.csv"))
+    assert next(run.directory.glob("analysis/connections.csv"))
     status, out, _ = hcexp("runs", f"paths.runs={tmp_path}/runs")
     assert status == 0 and out.count("finished") == 4
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_sweep_train_it(sweep):
+    out = sweep[0]("--seeds", "1")
+    assert "2 runs, 0 finished before" in out and out.count(": finished in ") == 2
 
 
 def test_its_search_is_judged_by_its_headline(make):
