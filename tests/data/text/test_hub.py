@@ -3,7 +3,8 @@
 import gzip
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import datasets
 import fsspec
@@ -89,44 +90,29 @@ def test_rows_that_make_documents_over_files(hub):
 
 
 @pytest.fixture
-def serve():
-    """Serves files on the loopback address: `serve({path: content})` gives the address."""
-    files = {}
+def address(tmp_path):
+    """Of a server of the files in `served`, which refuses Python's own name and to compress what is compressed."""
 
-    class Server(BaseHTTPRequestHandler):
-        """Refuses Python's own name, and to compress again what is compressed."""
-
-        def do_GET(self):
-            content = files.get(self.path, b"")
-            own_name = self.headers["User-Agent"].startswith("Python")
-            if not content or own_name or "gzip" in self.headers.get("Accept-Encoding", ""):
-                self.send_error(404 if not content else 403)
-                return
-            first, last = 0, len(content) - 1
-            if span := self.headers.get("Range"):
-                first, _, end = span.removeprefix("bytes=").partition("-")
-                first, last = int(first), min(int(end or last), last)
-            self.send_response(206 if span else 200)
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(last + 1 - first))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content[first : last + 1])
-
-        do_HEAD = do_GET
+    class Handler(SimpleHTTPRequestHandler):
+        def send_head(self):
+            if self.headers["User-Agent"].startswith("Python") or "gzip" in self.headers.get("Accept-Encoding", ""):
+                return self.send_error(403)
+            return super().send_head()
 
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+    handler = partial(Handler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield lambda more: files.update(more) or f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def test_a_list_of_addresses(hub, serve):
-    address = serve({"/a.json.gz": gzip.compress(lines("a", "b")), "/b.json.gz": gzip.compress(lines("c"))})
+def test_a_list_of_addresses(hub, address, tmp_path):
+    (tmp_path / "served").mkdir()
+    for name, texts in {"a": "ab", "b": "c"}.items():
+        (tmp_path / "served" / f"{name}.json.gz").write_bytes(gzip.compress(lines(*texts)))
     for text, error, message in [
         (f"{address}/a.json.gz\n{address}/b.json.gz\n", None, ""),
         ("\n", ValueError, "url_list='urls.txt' lists no file"),

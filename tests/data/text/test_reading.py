@@ -17,17 +17,12 @@ def rows(*values, **more) -> bytes:
     return "".join(json.dumps({"text": value, **more}) + "\n" for value in values).encode()
 
 
-def test_other_fields_may_be_of_any_kind(tmp_path, monkeypatch):
+def test_json_has_lines_of_any_length_and_other_fields_of_any_kind(tmp_path, monkeypatch):
     """As in web corpora; `datasets` stops at the second of these kinds."""
-    monkeypatch.setattr(reading, "BLOCK", 40)
     kinds = [{"url": "x"}, {"url": "x", "score": 1, "nested": {"k": [1]}}, [1], "a", None, 3.5]
-    (tmp_path / "a.jsonl").write_bytes(b"".join(rows(f"{i}", metadata=kind) for i, kind in enumerate(kinds)))
-    assert texts(tmp_path / "a.jsonl") == list("012345")
-
-
-def test_lines_of_any_length(tmp_path, monkeypatch):
-    values = ["", "x" * 100, None, "naïve\n— 中文 🙂", "y"]
-    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + rows(*values).replace(b"\n", b"\r\n\n").rstrip())
+    values = ["", "x" * 100, None, "naïve\n— 中文 🙂", "y", "z"]
+    lines = b"".join(rows(value, metadata=kind) for value, kind in zip(values, kinds, strict=True))
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + lines.replace(b"\n", b"\r\n\n").rstrip())
     for block in (1, 10, 33, 1000):
         monkeypatch.setattr(reading, "BLOCK", block)
         assert texts(tmp_path / "a.jsonl") == values
@@ -55,31 +50,30 @@ def test_a_text_file_is_one_row(tmp_path):
     assert texts(tmp_path / "a.txt.gz", skip=1) == []
 
 
-def test_nulls_are_not_a_missing_column(tmp_path):
-    (tmp_path / "a.jsonl").write_bytes(rows(None, None))
-    assert texts(tmp_path / "a.jsonl") == [None, None]
-    (tmp_path / "b.jsonl").write_bytes(b"\n\n" + rows("a", id=1))
-    with pytest.raises(ColumnError, match="b.jsonl has no column 'body'; its columns are: text, id$"):
-        texts(tmp_path / "b.jsonl", column="body")
-
-
-def test_what_is_no_row_of_text_is_an_error(tmp_path):
+def test_nulls_are_not_a_missing_column_and_what_is_no_text_is_an_error(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(rows(None, None))
+    assert texts(path) == [None, None]
+    path.write_bytes(b"\n\n" + rows("a", id=1))
+    with pytest.raises(ColumnError, match="a.json has no column 'body'; its columns are: text, id$"):
+        texts(path, column="body")
     for row in ('{"text": 3}', '{"text": {"a": 1}}', '[{"text": "a"}]', '{"text": "a"', '"a"'):
-        (tmp_path / "a.json").write_text(row + "\n")
+        path.write_text(row + "\n")
         with pytest.raises(ValueError, match="JSON parse error"):
-            texts(tmp_path / "a.json")
+            texts(path)
 
 
 def test_how_much_text_there_is_about(tmp_path):
     values = [f"{i} " * 300 for i in range(200)]
     total = sum(map(len, values))
-    (tmp_path / "a.txt").write_text("".join(values))
-    (tmp_path / "a.jsonl").write_bytes(rows(*values))
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(rows(*values)))
+    zipped = gzip.compress(rows(*values))
     pq.write_table(pa.table({"text": values, "other": ["x" * 999] * 200}), tmp_path / "a.parquet")
-    assert expected_bytes(tmp_path / "a.txt", "text") == total
-    assert expected_bytes(tmp_path / "a.jsonl", "text") == pytest.approx(total, rel=0.05)
-    assert expected_bytes(tmp_path / "a.jsonl.gz", "text") == 3 * (tmp_path / "a.jsonl.gz").stat().st_size
-    assert expected_bytes(tmp_path / "a.parquet", "text") == pytest.approx(total, rel=0.05)
-    (tmp_path / "b.parquet").write_bytes(b"no parquet")
-    assert expected_bytes(tmp_path / "b.parquet", "text") == 0
+    for name, content, expected in [
+        ("a.txt", "".join(values).encode(), total),
+        ("a.jsonl", rows(*values), pytest.approx(total, rel=0.05)),
+        ("a.jsonl.gz", zipped, 3 * len(zipped)),
+        ("a.parquet", (tmp_path / "a.parquet").read_bytes(), pytest.approx(total, rel=0.05)),
+        ("b.parquet", b"no parquet", 0),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        assert expected_bytes(tmp_path / name, "text") == expected

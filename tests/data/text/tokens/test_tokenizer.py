@@ -1,24 +1,14 @@
 import json
 import random
+import re
 
 import pytest
 from tokenizers import Tokenizer
 
 from hcexp.data import TextTokenizer, corpus
 
-STRANGE = [
-    "",
-    " ",
-    "\n\n \t",
-    "naïve — “quotes” 中文 🙂🇩🇪",
-    "\x00\x01\u200b\ufeff",
-    "a\r\nb  c   d",
-    "İ ﬁ Å e\u0301",
-]
-
-
-def one(tokenizer: TextTokenizer, text: str) -> list[int]:
-    return next(tokenizer.encode([text])).tolist()
+STRANGE = ["", " ", "\n\n \t", "naïve — “quotes” 中文 🙂🇩🇪", "\x00\x01\u200b\ufeff", "a\r\nb  c   d", "İ ﬁ Å e\u0301",
+           "before<|endoftext|>after <|endoftext|>"]  # fmt: skip
 
 
 def any_character(draw: random.Random) -> str:
@@ -26,19 +16,14 @@ def any_character(draw: random.Random) -> str:
     return chr(code if code < 0xD800 else code + 0x800)  # surrogates are no characters
 
 
-def test_the_shipped_tokenizer_gives_back_any_text(tokenizer):
+def test_the_shipped_tokenizer_gives_back_any_text_and_takes_none_for_its_eos(tokenizer):
     draw = random.Random(0)
     texts = STRANGE + ["".join(any_character(draw) for _ in range(50)) for _ in range(50)]
     for text, ids in zip(texts, tokenizer.encode(texts), strict=True):
         assert tokenizer.decode(ids) == text
-
-
-def test_text_that_spells_the_special_token_is_text(tokenizer):
+        assert tokenizer.eos_id not in ids
     assert tokenizer.vocabulary_size == 4096
     assert tokenizer.decode([tokenizer.eos_id]) == tokenizer.eos == "<|endoftext|>"
-    text = "before<|endoftext|>after <|endoftext|>"
-    ids = one(tokenizer, text)
-    assert tokenizer.eos_id not in ids and tokenizer.decode(ids) == text
 
 
 def test_truncation_and_padding_of_the_file_are_off(tmp_path):
@@ -46,39 +31,30 @@ def test_truncation_and_padding_of_the_file_are_off(tmp_path):
     trained.enable_truncation(max_length=3)
     trained.enable_padding(length=64)
     trained.save(str(tmp_path / "tokenizer.json"))
-    text = "a sentence of more than three tokens"
-    assert one(TextTokenizer(tmp_path), text) == one(TextTokenizer(), text)
+    # All that it does is in its checksum.
     assert TextTokenizer(tmp_path).checksum == TextTokenizer().checksum
-
-
-def test_the_checksum_changes_with_vocabulary_and_eos(word_tokenizer):
-    path = word_tokenizer({"<unk>": 0, "<eos>": 1, "a": 2})
-    first, other_eos = TextTokenizer(path, "<eos>").checksum, TextTokenizer(path, "<unk>").checksum
-    path = word_tokenizer({"<unk>": 0, "<eos>": 1, "b": 2})
-    assert len({first, other_eos, TextTokenizer(path, "<eos>").checksum}) == 3
 
 
 @pytest.mark.parametrize("text", ["plain words here", "中文 🙂 naïve “text”"])
 def test_the_prefix_is_what_the_first_tokens_stand_for(tokenizer, text):
-    ids = one(tokenizer, text)
+    (ids,) = tokenizer.encode([text])
     assert tokenizer.prefix(text, len(ids)) == text
     assert tokenizer.prefix(text, 0) == ""
-    for n in range(len(ids) + 1):
+    for n in range(len(ids)):
         whole_characters = tokenizer.decode(ids[:n]).rstrip("\ufffd")
         assert tokenizer.prefix(text, n).startswith(whole_characters)
         assert len(tokenizer.prefix(text, n)) <= len(whole_characters) + 1
 
 
-def test_a_file_that_is_missing_or_no_tokenizer(tmp_path):
+def test_a_file_that_is_missing_or_no_tokenizer_is_named(tmp_path):
     for name in ("{}/none.json", "{}/none", "{}", "./none", "a/b/c"):
         with pytest.raises(FileNotFoundError, match="^tokenizer='"):
             TextTokenizer(name.format(tmp_path))
     path = tmp_path / "tokenizer.json"
     for content in ("", "{}", json.dumps({"model": {"type": "none"}})):
         path.write_text(content)
-        with pytest.raises(ValueError, match="is not a tokenizer: ") as error:
+        with pytest.raises(ValueError, match=rf"\Atokenizer='{path}' is not a tokenizer: [^\n]+\Z"):
             TextTokenizer(path)
-        assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_hub_name_goes_to_the_hub(monkeypatch):
@@ -95,16 +71,11 @@ def test_a_hub_name_goes_to_the_hub(monkeypatch):
         TextTokenizer("other/model")
 
 
-def test_an_eos_that_is_not_there_names_near_and_special_ones(word_tokenizer):
-    path = word_tokenizer({"<unk>": 0, "</s>": 1, "<|end_of_text|>": 2, "word": 3})
-    with pytest.raises(ValueError, match=r"eos='<\|endoftext\|>' is not in the tokenizer") as error:
+def test_a_vocabulary_without_the_eos_or_beyond_the_models_is_named(word_tokenizer):
+    path = word_tokenizer({"<unk>": 0, "</s>": 1, "<|end_of_text|>": 2, "word": 99})  # four entries, but ids up to 99
+    said = f"eos='<|endoftext|>' is not in the tokenizer {path}; near ones and special tokens: <|end_of_text|>, "
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}(?!.*word).*</s>"):
         TextTokenizer(path)
-    assert "<|end_of_text|>" in str(error.value) and "</s>" in str(error.value)
-    assert "word" not in str(error.value).removeprefix(f"eos='<|endoftext|>' is not in the tokenizer {path}")
-
-
-def test_ids_beyond_the_models_vocabulary(word_tokenizer):
-    path = word_tokenizer({"<unk>": 0, "<eos>": 1, "far": 99})  # three entries, but ids up to 99
-    assert TextTokenizer(path, "<eos>", vocabulary_size=100).vocabulary_size == 100
+    assert TextTokenizer(path, "</s>", vocabulary_size=100).vocabulary_size == 100
     with pytest.raises(ValueError, match="vocabulary_size=99: .* has ids up to 99; allowed is at least 100"):
-        TextTokenizer(path, "<eos>", vocabulary_size=99)
+        TextTokenizer(path, "</s>", vocabulary_size=99)
