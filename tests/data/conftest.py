@@ -2,6 +2,7 @@ import gzip
 import json
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,18 +86,25 @@ def mixture(three_files: Path) -> Callable[..., Mixture]:
 
 
 @pytest.fixture
-def at_once() -> Callable[[Callable, int], list]:
-    """What forked processes give that call the same function at the same time."""
+def at_once(tmp_path, monkeypatch):
+    """What forked processes give that call the same at once, and how often they called `slowed`, a name of `of`."""
 
-    def at_once(call: Callable, processes: int) -> list:
+    def at_once(call: Callable, processes: int, of: object, slowed: str) -> tuple[list, int]:
+        def slowly(*arguments):
+            with (tmp_path / "calls").open("a") as file:
+                file.write(".")
+            time.sleep(0.4)  # long enough for the others to arrive
+            return genuine(*arguments)
+
         def put() -> None:
             os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a forked process has none of the tokenizer's threads
             found.put(call())
 
-        fork = multiprocessing.get_context("fork")
+        genuine, fork = getattr(of, slowed), multiprocessing.get_context("fork")
+        monkeypatch.setattr(of, slowed, slowly)
         found = fork.Queue()
         for _ in range(processes):
             fork.Process(target=put, daemon=True).start()
-        return [found.get(timeout=20) for _ in range(processes)]
+        return [found.get(timeout=20) for _ in range(processes)], (tmp_path / "calls").stat().st_size
 
     return at_once

@@ -1,6 +1,4 @@
 import os
-import time
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,17 +11,14 @@ from hcexp.data.text.samples import TokenSamples
 from tests.task.data import Vectors
 
 
-@dataclass
-class Numbers:
+class Numbers(list):
     """Samples that say which they are, and with which keys they were asked for."""
-
-    count: int
-
-    def __len__(self):
-        return self.count
 
     def batch(self, rows, keys):
         return torch.tensor(rows), list(keys)
+
+
+NUMBERS = Numbers(range(19))
 
 
 def indices(steps: range, batch_size: int, samples: int, seed: int = 3, cache=None) -> list[int]:
@@ -39,17 +34,13 @@ def test_every_sample_once_an_epoch_in_an_order_of_its_own():
     assert {int(epoch_order(seed, 0, 10)[0]) for seed in range(200)} == set(range(10))
 
 
-def test_the_order_is_what_it_always_was():
+def test_an_order_is_of_the_seed_alone_and_what_it_always_was():
     """Runs are compared by seed, and go on with the batches that they began with."""
     assert batch_indices(5, 3, 6, 11).tolist() == [10, 9, 3, 1, 4, 2]
     assert batch_indices(0, 0, 8, 1000).tolist() == [459, 206, 222, 162, 711, 814, 350, 890]
-
-
-def test_a_batch_depends_on_seed_and_step_alone_and_its_size_only_cuts_the_order():
-    assert indices(range(30), 4, 17) == indices(range(10), 12, 17) == indices(range(30), 4, 17)
-    order = epoch_order(0, 0, 10)
+    assert indices(range(30), 4, 17) == indices(range(10), 12, 17)  # the size of a batch only cuts it
     with pytest.raises(ValueError, match="read-only"):  # it is shared by all who ask
-        order[0] = 1
+        epoch_order(0, 0, 10)[0] = 1
 
 
 def test_an_order_of_very_many_lies_in_the_cache_and_is_the_same(tmp_path, monkeypatch):
@@ -72,26 +63,17 @@ def test_an_order_of_very_many_lies_in_the_cache_and_is_the_same(tmp_path, monke
 
 
 def test_processes_draw_one_order(tmp_path, monkeypatch, at_once):
-    def slowly(*of_what):
-        with (tmp_path / "drawn").open("a") as file:
-            file.write("once ")
-        time.sleep(0.3)  # long enough for the others to arrive
-        return draw(*of_what)
-
-    draw = module._draw_order
-    monkeypatch.setattr(module, "_draw_order", slowly)
     monkeypatch.setattr(module, "MOST_IN_MEMORY", 9)
-    found = at_once(lambda: batch_indices(1, 0, 5, 20, tmp_path / "cache").tolist(), 3)
-    assert found == [draw(1, 0, 20)[:5].tolist()] * 3
-    assert (tmp_path / "drawn").read_text() == "once "
+    ask = lambda: batch_indices(1, 0, 5, 20, tmp_path / "cache").tolist()  # noqa: E731
+    assert at_once(ask, 3, module, "_draw_order") == ([epoch_order(1, 0, 20)[:5].tolist()] * 3, 1)
 
 
 def test_processes_and_micro_batches_together_are_the_global_batch():
     for world_size, accumulate in [(1, 1), (1, 3), (4, 1), (2, 3), (3, 4)]:
         for step in range(4):
-            rows, keys = MicroBatches(Numbers(19), 12, 1)[step]
+            rows, keys = MicroBatches(NUMBERS, 12, 1)[step]
             parts = [
-                MicroBatches(Numbers(19), 12, 1, accumulate, rank, world_size)[step * accumulate + micro]
+                MicroBatches(NUMBERS, 12, 1, accumulate, rank, world_size)[step * accumulate + micro]
                 for rank in range(world_size) for micro in range(accumulate)
             ]  # fmt: skip
             assert {len(part) for part, _ in parts} == {12 // (world_size * accumulate)}
@@ -115,37 +97,35 @@ def test_an_epoch_of_a_stream_predicts_every_token_once(counting_store):
     assert torch.equal(targets, inputs + 1)
 
 
-def trainer(**more):
-    return SimpleNamespace(**{"max_steps": 5, "global_step": 0, "accumulate_grad_batches": 1, "global_rank": 0,
-                              "world_size": 1, **more})  # fmt: skip
-
-
 def test_what_does_not_fit_names_the_knobs():
     knobs = r"data.batch_size=16 .* 2 .*trainer.devices .*trainer.num_nodes.* 3 .*trainer.accumulate_grad_batches"
-    with pytest.raises(ValueError, match=f"{knobs}.*multiples of 6"):
-        MicroBatches(Numbers(99), 16, 0, accumulate=3, world_size=2)
-    with pytest.raises(ValueError, match="accumulate_grad_batches=0: allowed is at least 1"):
-        MicroBatches(Numbers(99), 16, 0, accumulate=0)
-    with pytest.raises(ValueError, match=r"trainer\.max_steps=-1"):
-        train_loader(None, trainer(max_steps=-1))
     size = 2**24 + 1
-    with pytest.raises(ValueError, match=f"^data.batch_size={size}: allowed are at most 16,777,216 samples and "):
-        Vectors(count=8, features=4, classes=2, batch_size=size, seed=0).batches()
-    for name, arguments in {"seed": (-1, 0, 1, 1), "step": (0, -1, 1, 1), "batch_size": (0, 0, 0, 1),
-                            "samples": (0, 0, 1, 0)}.items():  # fmt: skip
-        with pytest.raises(ValueError, match=f"{name}=-?[01]: allowed is at least"):
-            batch_indices(*arguments)
+    for act, message in [
+        (lambda: MicroBatches(NUMBERS, 16, 0, accumulate=3, world_size=2), f"{knobs}.*multiples of 6"),
+        (lambda: MicroBatches(NUMBERS, 16, 0, accumulate=0), "accumulate_grad_batches=0: allowed is at least 1"),
+        (lambda: train_loader(None, SimpleNamespace(max_steps=-1)), r"trainer\.max_steps=-1"),
+        (
+            lambda: Vectors(count=8, features=4, classes=2, batch_size=size, seed=0).batches(),
+            f"^data.batch_size={size}: allowed are at most 16,777,216 samples and ",
+        ),
+        (lambda: batch_indices(-1, 0, 1, 1), "seed=-1: allowed is at least 0"),
+        (lambda: batch_indices(0, -1, 1, 1), "step=-1: allowed is at least 0"),
+        (lambda: batch_indices(0, 0, 0, 1), "batch_size=0: allowed is at least 1"),
+        (lambda: batch_indices(0, 0, 1, 0), "samples=0: allowed is at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            act()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_loader_begins_at_the_step_of_the_moment(workers):
-    of_trainer = trainer(accumulate_grad_batches=2, global_rank=1, world_size=2)
-    batches = MicroBatches(Numbers(19), 8, 0, 2, 1, 2)
-    loader = train_loader(lambda *share: MicroBatches(Numbers(19), 8, 0, *share), of_trainer, workers)
+    trainer = SimpleNamespace(max_steps=5, global_step=0, accumulate_grad_batches=2, global_rank=1, world_size=2)
+    batches = MicroBatches(NUMBERS, 8, 0, 2, 1, 2)
+    loader = train_loader(lambda *share: MicroBatches(NUMBERS, 8, 0, *share), trainer, workers)
     assert len(loader) == 10
-    for of_trainer.global_step in (3, 5):
+    for trainer.global_step in (3, 5):
         seen = [rows.tolist() for rows, _ in loader]
-        assert seen == [batches[i][0].tolist() for i in range(2 * of_trainer.global_step, 10)]
+        assert seen == [batches[i][0].tolist() for i in range(2 * trainer.global_step, 10)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -31,7 +31,7 @@ def kill_in_its_middle(act, cache: Path, workers: int) -> None:
     deadline = time.monotonic() + 60
     while journals(cache) == before and time.monotonic() < deadline:
         time.sleep(0.002)
-    time.sleep(random.SystemRandom().uniform(0, 0.1))
+    time.sleep(random.uniform(0, 0.1))
     children = psutil.Process(pid).children(recursive=True)
     os.kill(pid, signal.SIGKILL)
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
@@ -40,18 +40,17 @@ def kill_in_its_middle(act, cache: Path, workers: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "workers", "kills"),
+    ("max_tokens", "workers", "kills"),
     [
-        ("files", 0, 3),
-        ("mixture", 0, 3),
-        ("mixture", 2, 1),
-        pytest.param("mixture", 2, 3, marks=pytest.mark.slow),
-        pytest.param("files", 2, 3, marks=pytest.mark.slow),
+        (None, 0, 3),
+        (4000, 0, 3),
+        (4000, 2, 1),
+        pytest.param(4000, 2, 3, marks=pytest.mark.slow),
+        pytest.param(None, 2, 3, marks=pytest.mark.slow),
     ],
 )
-def test_killed_and_gone_on_with(three_files, mixture, tmp_path, tokenizer, monkeypatch, capfd, kind, workers, kills):
-    source = LocalSource(three_files) if kind == "files" else mixture(a=5, b=1, c=3)
-    knobs = {"max_tokens": None if kind == "files" else 4000, "shard_tokens": 1000}
+def test_killed_and_gone_on_with(mixture, tmp_path, tokenizer, monkeypatch, capfd, max_tokens, workers, kills):
+    source, knobs = mixture(a=5, b=1, c=3), {"max_tokens": max_tokens, "shard_tokens": 1000}
     whole = prepare(source, tokenizer, tmp_path / "whole", progress=False, **knobs)
 
     def slowly(self, start=(0, 0)):

@@ -22,7 +22,7 @@ class Recorder(LightningModule):
     def __init__(self, fail_at: int | None):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.fail_at, self.seen, self.validated = fail_at, [], []
+        self.fail_at, self.seen = fail_at, []
 
     def training_step(self, batch, batch_idx):
         if len(self.seen) == self.fail_at:
@@ -34,7 +34,7 @@ class Recorder(LightningModule):
         return loss
 
     def validation_step(self, batch, batch_idx):
-        self.validated.append(self.global_step)
+        pass
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -68,8 +68,6 @@ def fit(tmp_path_factory, data):
         except InterruptedError:
             assert fail_at is not None
         assert trainer.global_step == (steps if fail_at is None else fail_at // accumulate)
-        if interval and resume is None and fail_at is None:
-            assert model.validated == list(range(interval // accumulate, steps + 1, interval // accumulate))
         logged = [call.kwargs for call in logger.log_metrics.call_args_list]
         logged = [each["step"] for each in logged if "loss" in each["metrics"]]
         return SimpleNamespace(seen=model.seen, steps=logged, weight=model.weight.item(), folder=folder)

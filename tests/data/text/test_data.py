@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from hcexp.data import LocalSource, TextData, TextTokenizer, corpus
+from hcexp.data import TextData, TextTokenizer
 
 
 @pytest.fixture
@@ -25,12 +25,6 @@ def test_batches_are_of_the_text_and_the_seed(make):
     assert len(pickle.dumps(data.batches())) < 5000  # which the processes of a loader get
     few = make(max_tokens=9)
     assert (few.store.tokens, len(few.samples)) == (9, 2)
-
-
-def test_the_shipped_corpus_is_the_default(tmp_path):
-    data = TextData(cache=tmp_path)
-    assert data.source.checksum == LocalSource(corpus.TRAIN).checksum
-    assert data.tokenizer.checksum == TextTokenizer().checksum
 
 
 def test_the_fingerprint_needs_no_tokens_and_knows_what_changes_them(make, word_tokenizer, monkeypatch):

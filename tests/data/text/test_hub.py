@@ -16,6 +16,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from hcexp.data import HubSource
+from hcexp.data.text import reading
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -62,7 +63,9 @@ def documents(source: HubSource) -> list[str]:
     return [document.text for document in read]
 
 
-def test_files_that_match(hub):
+def test_files_that_match(hub, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK", 20)
+    monkeypatch.setattr(reading, "ROWS", 1)
     hub("data/code/0.json.gz").write_bytes(gzip.compress(lines("a", k={"stars": 3}) + lines("b", k={"url": "x"})))
     hub("data/web/0.json.zst").write_bytes(zstd(lines("c", "d")) + zstd(lines("e")))
     hub("data/web/1.jsonl").write_bytes(lines("f"))
@@ -78,15 +81,6 @@ def test_files_that_match(hub):
     assert orders[:8] == orders[8:] and len(set(orders)) > 3
     for one in orders:
         assert sorted(one) == list("abcdefgh") and all(file in one for file in ("ab", "cde", "f", "gh"))
-
-
-def test_rows_that_make_documents_over_files(hub):
-    rows = ["", " = One = \n", "", " first \n", " = = Part = = \n", " = Two = \n", " second \n"]
-    hub("data/0.jsonl").write_bytes(lines(*rows[:4]))
-    hub("data/1.jsonl").write_bytes(lines(*rows[4:]))
-    source = at(data_files="data/*", document_start=" = (?!= ).* = $")
-    assert documents(source) == ["".join(rows[:5]), "".join(rows[5:])]
-    assert next(source.read()).end == (1, 1)
 
 
 @pytest.fixture
@@ -113,17 +107,14 @@ def test_a_list_of_addresses(hub, address, tmp_path):
     (tmp_path / "served").mkdir()
     for name, texts in {"a": "ab", "b": "c"}.items():
         (tmp_path / "served" / f"{name}.json.gz").write_bytes(gzip.compress(lines(*texts)))
-    for text, error, message in [
-        (f"{address}/a.json.gz\n{address}/b.json.gz\n", None, ""),
-        ("\n", ValueError, "url_list='urls.txt' lists no file"),
-        (f"{address}/gone.json.gz", ConnectionError, "dataset some/dataset/urls.txt cannot be read: .*gone.json.gz"),
-    ]:
-        hub("urls.txt").write_text(text)
-        if error is None:
-            assert documents(at(url_list="urls.txt")) == list("abc")
-        else:
-            with pytest.raises(error, match=message):
-                documents(at(url_list="urls.txt"))
+    hub("some.txt").write_text(f"{address}/a.json.gz\n{address}/b.json.gz\n")
+    hub("none.txt").write_text("\n")
+    hub("gone.txt").write_text(f"{address}/gone.json.gz")
+    assert documents(at(url_list="some.txt")) == list("abc")
+    with pytest.raises(ValueError, match="url_list='none.txt' lists no file"):
+        documents(at(url_list="none.txt"))
+    with pytest.raises(ConnectionError, match="^hub dataset some/dataset/gone.txt cannot be read: .*gone.json.gz"):
+        documents(at(url_list="gone.txt"))
 
 
 def test_the_shards_that_datasets_streams(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hcexp.data import LocalSource
-from hcexp.disk import checksum
+from hcexp.data.text import local, reading
 
 MIXED = ["a first document\nof two lines", "b", "c", "d", "e", "f", "g"]
 
@@ -23,6 +23,8 @@ def documents(files, **more) -> list[str]:
 
 
 def test_files_of_every_format_in_order_without_a_network(mixed_folder, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK", 20)
+    monkeypatch.setattr(reading, "ROWS", 1)
     tried = []
 
     def refuse(*arguments, **more):
@@ -36,18 +38,15 @@ def test_files_of_every_format_in_order_without_a_network(mixed_folder, monkeypa
     assert documents(f"{mixed_folder}/**/*.txt") == [MIXED[0], "g"]
     assert documents([mixed_folder / "4.parquet", f"{mixed_folder}/2*"]) == ["e", "f", "b", "c"]
     assert not tried
-
-
-def test_about_how_much_has_been_read(mixed_folder):
-    source = LocalSource(mixed_folder)
-    assert source.share((0, 0), 0) == 0 and source.share((5, 0), 10**6) == 1
-    path = mixed_folder / "1.txt"
+    source, path = LocalSource(mixed_folder), mixed_folder / "1.txt"
+    assert (source.share((0, 0), 0), source.share((5, 0), 10**6)) == (0, 1)
     assert LocalSource(path).share((0, 0), path.stat().st_size / 2) == 0.5
 
 
 def test_rows_that_make_documents(tmp_path):
     rows = ["no title\n", "# A\n", "a\n", "", "# B\n", "# C\n", "c"]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"body": row}) + "\n" for row in rows))
+    for name, some in {"a": rows[:2], "b": rows[2:]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"body": row}) + "\n" for row in some))
     joined = ["no title\n", "# A\na\n", "# B\n", "# C\nc"]
     assert documents(tmp_path, column="body", document_start="# ") == joined
     with pytest.raises(ValueError, match=r"document_start='\(' is no regular expression: "):
@@ -72,15 +71,12 @@ def test_the_checksum_is_of_content_and_order_not_of_names(tmp_path):
         assert LocalSource(tmp_path / "a.txt", **more).checksum == expected
 
 
-def test_the_cache_remembers_the_checksum(tmp_path, monkeypatch):
-    monkeypatch.setattr(checksum, "LEAST", 0)
-    monkeypatch.setattr(checksum, "FRESH", -(10**12))
-    (tmp_path / "a.txt").write_text("text")
-    first = LocalSource(tmp_path / "a.txt", cache=tmp_path / "cache").checksum
-    for remembered in (checksum._hash, checksum._remembered, checksum._memory):
-        remembered.cache_clear()
-    monkeypatch.setattr(checksum, "_hash", None)  # another process does not hash it
-    assert LocalSource(tmp_path / "a.txt", cache=tmp_path / "cache").checksum == first
+def test_the_checksums_of_files_are_remembered_in_the_cache(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(local, "file_checksum", lambda *arguments: asked.append(arguments))
+    (tmp_path / "a.txt").touch()
+    _ = LocalSource(tmp_path, cache="cache").checksum
+    assert asked == [(tmp_path / "a.txt", "cache")]
 
 
 ROWS = b'{"text": "x"}\n' * 999

@@ -28,22 +28,6 @@ def test_json_has_lines_of_any_length_and_other_fields_of_any_kind(tmp_path, mon
         assert texts(tmp_path / "a.jsonl") == values
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json.zst", "a.parquet"])
-def test_from_any_row_on(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(reading, "BLOCK", 60)
-    monkeypatch.setattr(reading, "ROWS", 3)
-    values = [f"document {i}" if i % 3 else None for i in range(10)]
-    if name.endswith("parquet"):
-        pq.write_table(pa.table({"id": range(10), "text": values}), tmp_path / name, row_group_size=4)
-    else:
-        # In two parts, as programs that compress in parallel write them.
-        parts = rows(*values[:4]), rows(*values[4:])
-        compress = {".gz": gzip.compress, ".zst": lambda part: pa.compress(part, "zstd", asbytes=True)}
-        (tmp_path / name).write_bytes(b"".join(map(compress.get((tmp_path / name).suffix, bytes), parts)))
-    for skip in range(12):
-        assert texts(tmp_path / name, skip=skip) == values[skip:]
-
-
 def test_a_text_file_is_one_row(tmp_path):
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress("two\r\nlines — 中".encode()))
     assert texts(tmp_path / "a.txt.gz") == ["two\nlines — 中"]
