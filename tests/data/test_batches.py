@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hcexp.data import batches as module
-from hcexp.data.batches import MicroBatches, StepLoader, batch_indices, epoch_order, row_keys, train_loader
+from hcexp.data.batches import MicroBatches, StepLoader, batch_indices, epoch_order, row_keys
 from hcexp.data.text.samples import TokenSamples
 from tests.task.data import Vectors
 
@@ -97,17 +97,20 @@ def test_an_epoch_of_a_stream_predicts_every_token_once(counting_store):
     assert torch.equal(targets, inputs + 1)
 
 
+def vectors(batch_size: int, workers: int = 0) -> Vectors:
+    data = Vectors(count=19, features=4, classes=2, batch_size=batch_size, seed=0)
+    data.workers = workers
+    return data
+
+
 def test_what_does_not_fit_names_the_knobs():
     knobs = r"data.batch_size=16 .* 2 .*trainer.devices .*trainer.num_nodes.* 3 .*trainer.accumulate_grad_batches"
     size = 2**24 + 1
     for act, message in [
         (lambda: MicroBatches(NUMBERS, 16, 0, accumulate=3, world_size=2), f"{knobs}.*multiples of 6"),
         (lambda: MicroBatches(NUMBERS, 16, 0, accumulate=0), "accumulate_grad_batches=0: allowed is at least 1"),
-        (lambda: train_loader(None, SimpleNamespace(max_steps=-1)), r"trainer\.max_steps=-1"),
-        (
-            lambda: Vectors(count=8, features=4, classes=2, batch_size=size, seed=0).batches(),
-            f"^data.batch_size={size}: allowed are at most 16,777,216 samples and ",
-        ),
+        (lambda: vectors(8).train_loader(SimpleNamespace(max_steps=-1)), r"trainer\.max_steps=-1"),
+        (lambda: vectors(size).batches(), f"^data.batch_size={size}: allowed are at most 16,777,216 samples and "),
         (lambda: batch_indices(-1, 0, 1, 1), "seed=-1: allowed is at least 0"),
         (lambda: batch_indices(0, -1, 1, 1), "step=-1: allowed is at least 0"),
         (lambda: batch_indices(0, 0, 0, 1), "batch_size=0: allowed is at least 1"),
@@ -120,11 +123,11 @@ def test_what_does_not_fit_names_the_knobs():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_loader_begins_at_the_step_of_the_moment(workers):
     trainer = SimpleNamespace(max_steps=5, global_step=0, accumulate_grad_batches=2, global_rank=1, world_size=2)
-    batches = MicroBatches(NUMBERS, 8, 0, 2, 1, 2)
-    loader = train_loader(lambda *share: MicroBatches(NUMBERS, 8, 0, *share), trainer, workers)
+    data = vectors(8, workers)
+    loader, batches = data.train_loader(trainer), data.batches(accumulate=2, rank=1, world_size=2)
     assert len(loader) == 10
     for trainer.global_step in (3, 5):
-        seen = [rows.tolist() for rows, _ in loader]
+        seen = [inputs.tolist() for inputs, _ in loader]
         assert seen == [batches[i][0].tolist() for i in range(2 * trainer.global_step, 10)]
 
 

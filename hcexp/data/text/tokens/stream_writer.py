@@ -20,28 +20,13 @@ SHOW_SECONDS = 0.2  # between two looks at the progress
 
 
 class StreamWriter:
-    """EOS, document, EOS, document, EOS, … in the shards of an unfinished store.
+    """EOS, document, EOS, document, EOS, … in the shards of an unfinished store; the arguments are those of `prepare`.
 
-    Args:
-        folder: is gone on with if it has a journal; else made, or made anew.
-        source: the documents.
-        tokenizer: with the token that ends a document.
-        max_tokens: end the stream after so many, in the middle of a document if need be; None for all.
-        shard_tokens: tokens a file.
-
-    Raises:
-        ConnectionError: the hub cannot be reached.
-        OSError: the folder cannot be written.
+    The folder is gone on with if it has a journal; else made, or made anew.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        source: Source | Mixture,
-        tokenizer: TextTokenizer,
-        max_tokens: int | None,
-        shard_tokens: int,
-    ):
+    def __init__(self, folder: Path, source: Source | Mixture, tokenizer: TextTokenizer, max_tokens: int | None,
+                 shard_tokens: int):  # fmt: skip
         self._source, self._tokenizer, self._max_tokens = source, tokenizer, max_tokens
         self._eos = np.array([tokenizer.eos_id], dtype=np.uint32)
         self._sources = {name: one for name, (_, one) in source.weighted.items()}
@@ -55,13 +40,7 @@ class StreamWriter:
             self._progress = {name: Progress(weight) for name, (weight, _) in source.weighted.items()}
 
     def write(self, workers: int, save_every: float, progress: bool) -> None:
-        """Write all that is missing, and the index; the arguments are those of `prepare`.
-
-        Raises:
-            ValueError: the source has no text, or is broken.
-            ConnectionError: the hub cannot be reached.
-            OSError: no room left, or a worker process was killed.
-        """
+        """Write all that is missing, and the index; raises what `prepare` raises."""
         shown = saved = time.monotonic()
         before = self._counts()
         with (
@@ -115,11 +94,11 @@ class StreamWriter:
 
     def _share(self) -> float:
         """About how much of the stream is written, from 0 to 1."""
-        weights = sum(of_one.weight for of_one in self._progress.values())
-        done = 0.0
-        for name, of_one in self._progress.items():
-            share = 1.0 if of_one.ran_out else self._sources[name].share(of_one.position, of_one.bytes)
-            done += share * of_one.weight / weights
+        shares = [
+            1.0 if of_one.ran_out else self._sources[name].share(of_one.position, of_one.bytes)
+            for name, of_one in self._progress.items()
+        ]
+        done = np.average(shares, weights=[of_one.weight for of_one in self._progress.values()])
         return done if self._max_tokens is None else max(done, self._writer.tokens / self._max_tokens)
 
     def _close(self) -> None:
