@@ -35,10 +35,7 @@ class Chunk(NamedTuple):
 
 
 class Encoder:
-    """A context that encodes in `workers` other processes; in this one if there are none.
-
-    The ids do not depend on their number.
-    """
+    """A context that encodes in `workers` other processes, in this one if there are none; the ids are the same."""
 
     def __init__(self, tokenizer: TextTokenizer, workers: int = 0):
         self._tokenizer, self._workers = tokenizer, workers
@@ -47,9 +44,7 @@ class Encoder:
     def __enter__(self) -> "Encoder":
         if self._workers:
             # Not forked: a process that has trained or read over the network has threads that hold locks.
-            self._processes = ProcessPoolExecutor(
-                self._workers, get_context("spawn"), initializer=_begin, initargs=(self._tokenizer,)
-            )
+            self._processes = ProcessPoolExecutor(self._workers, get_context("spawn"), _begin, (self._tokenizer,))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,14 +52,9 @@ class Encoder:
             self._processes.shutdown(cancel_futures=True)
 
     def encode(self, documents: Iterable[Document], share: float = 1.0) -> Iterator[Chunk]:
-        """The documents, encoded, in their order.
+        """The documents, encoded, in their order; `share` of the processes is theirs, the others' is the rest.
 
-        Args:
-            documents: read ahead by two batches for each process.
-            share: of the processes that these documents may expect, if others are encoded in turn with them.
-
-        Raises:
-            ChildProcessError: a process was killed.
+        They are read ahead by two batches for each process. Raises ChildProcessError if a process was killed.
         """
         ahead = 2 + round(2 * self._workers * share) if self._workers else 0
         waiting: deque[tuple[Batch, Future | Iterator]] = deque()

@@ -2,7 +2,6 @@
 
 import time
 from datetime import timedelta
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -55,17 +54,14 @@ class PrepareProgress:
         self._line.update(self._task, description=f"{self._title}: {self._counts}", completed=share, total=1.0)
         if self._enabled and not self._console.is_terminal and now - self._told >= PLAIN_SECONDS:
             self._told = now
-            self._print(f"{self._counts}{self._left(share, seconds)}")
+            done = share - self._share_before
+            left = f", {timedelta(seconds=round(seconds * (1 - share) / done))} left" if done > 0 else ""
+            self._print(f"{self._counts}, {share:.0%}{left}")
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self._line.stop()
         if self._enabled and error is None:
             self._print(self._counts)
-
-    def _left(self, share: float, seconds: float) -> str:
-        done = share - self._share_before
-        left = f", {timedelta(seconds=round(seconds * (1 - share) / done))} left" if done > 0 else ""
-        return f", {share:.0%}{left}"
 
     def _print(self, text: str) -> None:
         self._console.print(f"{self._title}: {text}", markup=False)
