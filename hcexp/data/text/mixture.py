@@ -49,11 +49,7 @@ class Mixture:
 
 
 def make_source(knobs: Mapping[str, Any], cache: str | Path | None = None) -> Source | Mixture:
-    """The source that knobs stand for; those of None count as not given.
-
-    Args:
-        knobs: `files`, `hub` or `mixture`, and what goes with it.
-        cache: see `LocalSource`.
+    """The source that `files`, `hub` or `mixture`, and what goes with it, stand for; None counts as not given.
 
     Raises:
         ValueError: not exactly one of the three; a knob that does not go with it, or has a bad value.
@@ -93,7 +89,6 @@ def _named(name: str) -> Iterator[None]:
     """Put the source's name before what it raises."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"data.mixture.{name}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"data.mixture.{name}: {error}") from error
+    except (FileNotFoundError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"data.mixture.{name}: {error}") from error
