@@ -7,6 +7,7 @@ gives the same files, byte for byte, with the same versions of pyarrow and token
 import argparse
 import hashlib
 from collections import Counter
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,8 @@ def train_subset(documents: list[str], budget: int) -> list[str]:
 
 def validation_subset(documents: list[str], budget: int) -> list[str]:
     """The first whole documents that fit into `budget` bytes, so that none is cut."""
-    kept, total = [], 0
-    for document in documents:
-        if total + size(document) > budget:
-            break
-        kept.append(document)
-        total += size(document)
-    return kept
+    sizes = accumulate(map(size, documents))
+    return [document for document, total in zip(documents, sizes, strict=True) if total <= budget]
 
 
 def write(documents: list[str], path: Path) -> None:

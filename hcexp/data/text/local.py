@@ -27,8 +27,9 @@ class LocalSource(Rows):
         FileNotFoundError: once it is used, a file, or any file of a glob or folder, is missing.
     """
 
-    def __init__(self, files: Files, column: str = "text", document_start: str | None = None, *,
-                 cache: str | os.PathLike | None = None):  # fmt: skip
+    def __init__(
+        self, files: Files, column: str = "text", document_start: str | None = None, *, cache: str | Path | None = None
+    ):
         super().__init__(column, document_start)
         self._asked, self._cache = files, cache
 

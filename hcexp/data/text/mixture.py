@@ -62,12 +62,11 @@ def make_source(knobs: Mapping[str, Any], cache: str | Path | None = None) -> So
         raise ValueError(f"give one of files, hub and mixture, not {what}")
     (kind,) = chosen
     make, more = kinds[kind]
-    if kind == "mixture":
-        given = {"sources" if name == "mixture" else name: value for name, value in given.items()}
-    known = inspect.signature(make).parameters.keys() - {"cache"}
-    if unknown := [name for name in given if name not in known]:
-        raise ValueError(f"{unknown[0]}={given[unknown[0]]!r} does not go with {kind}={knobs[kind]!r}")
-    return make(**given, **more)
+    _, *others = inspect.signature(make).parameters
+    for name, value in given.items():
+        if name != kind and (name == "cache" or name not in others):
+            raise ValueError(f"{name}={value!r} does not go with {kind}={given[kind]!r}")
+    return make(given.pop(kind), **given, **more)
 
 
 def _weighted(name: str, arguments: Mapping[str, Any], cache: str | Path | None) -> tuple[float, Source]:

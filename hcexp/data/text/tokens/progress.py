@@ -13,10 +13,7 @@ PACE_SECONDS = 600  # the bar's time left goes by the pace of the last ten minut
 class PrepareProgress:
     """Documents, tokens, MB/s (10⁶ bytes of UTF-8 text a second) and the time left, on the standard error stream.
 
-    Args:
-        title: what is prepared.
-        enabled: show it at all.
-        bytes_before, share_before: what an earlier process has done of it, which does not count for the speed.
+    What an earlier process has done (`bytes_before`, `share_before`) does not count for the speed.
     """
 
     def __init__(self, title: str, enabled: bool = True, bytes_before: int = 0, share_before: float = 0.0):

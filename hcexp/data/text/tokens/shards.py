@@ -29,10 +29,8 @@ class ShardWriter:
     """Append tokens to the shards of a new folder; `close` writes the index, which makes it a store.
 
     Args:
-        folder: is made, unless `shards` are given.
-        vocabulary_size: of the tokenizer.
         shard_tokens: tokens a file.
-        shards: go on from what an earlier writer's `flush` gave; what was written after it is cut off.
+        shards: go on in the folder from what an earlier writer's `flush` gave; what was written after it is cut off.
 
     Raises:
         ValueError: `shard_tokens` out of range; the folder does not hold `shards`.
@@ -117,8 +115,7 @@ class TokenStore:
 
     Attributes:
         tokens: length of the stream.
-        documents: number of documents in it.
-        bytes: UTF-8 bytes of their text.
+        documents, bytes: how many are in it, and their text in UTF-8.
         vocabulary_size: of the tokenizer; every id is below it.
         eos_id: the token before the first document and after each.
         sources: what the stream has of each source, by name; see `hcexp.data.text.tokens.interleave.Progress`.

@@ -25,8 +25,14 @@ class StreamWriter:
     The folder is gone on with if it has a journal; else made, or made anew.
     """
 
-    def __init__(self, folder: Path, source: Source | Mixture, tokenizer: TextTokenizer, max_tokens: int | None,
-                 shard_tokens: int):  # fmt: skip
+    def __init__(
+        self,
+        folder: Path,
+        source: Source | Mixture,
+        tokenizer: TextTokenizer,
+        max_tokens: int | None,
+        shard_tokens: int,
+    ):
         self._source, self._tokenizer, self._max_tokens = source, tokenizer, max_tokens
         self._eos = np.array([tokenizer.eos_id], dtype=np.uint32)
         self._sources = {name: one for name, (_, one) in source.weighted.items()}
@@ -64,10 +70,10 @@ class StreamWriter:
     def _append(self, of_one: Progress, chunk: Chunk) -> bool:
         """Write a chunk of a document of one source; False if it, or its EOS, was the last that has room."""
         text, ids, end = chunk
-        left = self._room()
+        left = float("inf") if self._max_tokens is None else self._max_tokens - self._writer.tokens
         fits = len(ids) < left
         if not fits:
-            text, ids = self._tokenizer.prefix(text, int(left)), ids[: int(left)]
+            text, ids = self._tokenizer.prefix(text, left), ids[:left]
         self._writer.append(ids)
         of_one.tokens += len(ids)
         of_one.bytes += len(text.encode())
@@ -78,28 +84,21 @@ class StreamWriter:
             self._writer.append(self._eos)
             of_one.tokens += 1
             of_one.position = end
-        return self._room() > 0
-
-    def _room(self) -> float:
-        return float("inf") if self._max_tokens is None else self._max_tokens - self._writer.tokens
+        return left > len(ids) + 1
 
     def _counts(self) -> dict[str, Any]:
-        sources = self._progress.values()
-        return {
-            "documents": sum(of_one.documents for of_one in sources),
-            "tokens": self._writer.tokens,
-            "text_bytes": sum(of_one.bytes for of_one in sources),
-            "share": self._share(),
-        }
-
-    def _share(self) -> float:
-        """About how much of the stream is written, from 0 to 1."""
+        of_all = self._progress.values()
         shares = [
             1.0 if of_one.ran_out else self._sources[name].share(of_one.position, of_one.bytes)
             for name, of_one in self._progress.items()
         ]
-        done = np.average(shares, weights=[of_one.weight for of_one in self._progress.values()])
-        return done if self._max_tokens is None else max(done, self._writer.tokens / self._max_tokens)
+        share = np.average(shares, weights=[of_one.weight for of_one in of_all])  # about how much is written
+        return {
+            "documents": sum(of_one.documents for of_one in of_all),
+            "tokens": self._writer.tokens,
+            "text_bytes": sum(of_one.bytes for of_one in of_all),
+            "share": max(share, self._writer.tokens / (self._max_tokens or float("inf"))),
+        }
 
     def _close(self) -> None:
         counts = self._counts()
