@@ -34,13 +34,16 @@ def test_every_sample_once_an_epoch_in_an_order_of_its_own():
     assert {int(epoch_order(seed, 0, 10)[0]) for seed in range(200)} == set(range(10))
 
 
-def test_an_order_is_of_the_seed_alone_and_what_it_always_was():
+def test_an_order_is_of_the_seed_and_a_key_of_seed_step_and_place_alone():
     """Runs are compared by seed, and go on with the batches that they began with."""
     assert batch_indices(5, 3, 6, 11).tolist() == [10, 9, 3, 1, 4, 2]
     assert batch_indices(0, 0, 8, 1000).tolist() == [459, 206, 222, 162, 711, 814, 350, 890]
     assert indices(range(30), 4, 17) == indices(range(10), 12, 17)  # the size of a batch only cuts it
     with pytest.raises(ValueError, match="read-only"):  # it is shared by all who ask
         epoch_order(0, 0, 10)[0] = 1
+    keys = [int(key) for seed in range(3) for step in range(5) for key in row_keys(seed, step, 20)]
+    assert len(set(keys)) == len(keys) and all(0 <= key < 2**64 for key in keys) and max(keys) > 2**62
+    assert row_keys(2, 4, 20)[:7].tolist() == row_keys(2, 4, 7).tolist()
 
 
 def test_an_order_of_very_many_lies_in_the_cache_and_is_the_same(tmp_path, monkeypatch):
@@ -79,12 +82,6 @@ def test_processes_and_micro_batches_together_are_the_global_batch():
             assert {len(part) for part, _ in parts} == {12 // (world_size * accumulate)}
             assert torch.equal(torch.cat([part for part, _ in parts]), rows)
             assert [key for _, some in parts for key in some] == keys
-
-
-def test_a_key_is_of_seed_step_and_place():
-    keys = [int(key) for seed in range(3) for step in range(5) for key in row_keys(seed, step, 20)]
-    assert len(set(keys)) == len(keys) and all(0 <= key < 2**64 for key in keys) and max(keys) > 2**62
-    assert row_keys(2, 4, 20)[:7].tolist() == row_keys(2, 4, 7).tolist()  # whatever the size of the batch
 
 
 def test_an_epoch_of_a_stream_predicts_every_token_once(counting_store):

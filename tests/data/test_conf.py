@@ -55,21 +55,18 @@ def test_ones_own_files_and_tokenizer(build, mixed_folder, word_tokenizer):
     assert data.batches()[0][0].shape == (4, 4) and data.store.vocabulary_size == 3
 
 
-def test_the_hub(build):
+def test_the_hub_and_a_mixture(build, mixed_folder):
     commit = ["data=hub", "data.hub=some/dataset", f"data.revision={'0' * 40}"]
     source = build(*commit, "data.config=en", "data.column=body").source
     assert (str(source), source.column) == ("some/dataset/en/train", "body")
     source = build(*commit, "+data.data_files=[a,b]", "+data.file_seed=3").source
     assert (source.data_files, source.file_seed) == (["a", "b"], 3)
-
-
-def test_a_mixture(build, mixed_folder):
-    sources = (
-        f"{{a: {{files: {mixed_folder}/2.jsonl, weight: 1}}, b: {{files: [{mixed_folder}/4.parquet], weight: 2.5}}}}"
-    )
-    data = build("data=mixture", f"data.mixture={sources}", "data.sequence_length=2")
-    assert data.store.documents == 4
-    assert {name: of_one["weight"] for name, of_one in data.store.sources.items()} == {"a": 1.0, "b": 2.5}
+    a, b = f"files: {mixed_folder}/2.jsonl, weight: 1", f"files: [{mixed_folder}/4.parquet], weight: 2.5"
+    store = build("data=mixture", f"data.mixture={{a: {{{a}}}, b: {{{b}}}}}", "data.sequence_length=2").store
+    assert {name: (one["weight"], one["documents"]) for name, one in store.sources.items()} == {
+        "a": (1, 2),
+        "b": (2.5, 2),
+    }
 
 
 def test_what_must_be_given_or_is_too_much_is_named(build):

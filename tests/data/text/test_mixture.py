@@ -27,6 +27,8 @@ def test_each_has_its_share_of_the_tokens_all_along(make, max_tokens):
     assert sum(of_one["documents"] for of_one in store.sources.values()) == store.documents == len(found)
     assert sum(of_one["bytes"] for of_one in store.sources.values()) == store.bytes
     assert [document[0] for document in found[:3]] == list("abc")  # equally behind: in the order that was given
+    same, _ = make(max_tokens, a=2.5, b=0.5, c=1)  # weights count by their proportion
+    assert same.checksum == store.checksum and same.folder != store.folder
 
 
 def test_one_that_runs_out_is_left_out_and_documents_are_whole_and_in_order(make):
@@ -39,11 +41,6 @@ def test_one_that_runs_out_is_left_out_and_documents_are_whole_and_in_order(make
     last = max(i for i, document in enumerate(found) if document[0] == "b")
     assert {document[0] for document in found[last + 1 :]} == {"a", "c"}
     assert store.sources["a"]["tokens"] == pytest.approx(store.sources["c"]["tokens"], abs=80)
-
-
-def test_weights_count_by_their_proportion(make):
-    (first, _), (second, _) = make(900, a=1, b=3), make(900, a=0.25, b=0.75)
-    assert first.checksum == second.checksum and first.folder != second.folder
 
 
 def test_the_checksum_is_of_sources_weights_and_order(mixture, three_files):
