@@ -26,15 +26,10 @@ MOST_IN_MEMORY = 1 << 22
 class Samples(Protocol):
     """What a batch is made of."""
 
-    def __len__(self) -> int:
-        """How many there are."""
+    def __len__(self) -> int: ...
 
     def batch(self, rows: Sequence[int], keys: Sequence[int]) -> Batch:
-        """The samples of `rows`, which are indices, in their order.
-
-        Args:
-            keys: a number below 2⁶⁴ a row; whatever is random in the row is drawn from it.
-        """
+        """The samples of these indices, in their order; what is random in one is drawn from its key, below 2⁶⁴."""
 
 
 def require_even(batch_size: int, world_size: int, accumulate: int) -> None:
@@ -52,18 +47,15 @@ def require_even(batch_size: int, world_size: int, accumulate: int) -> None:
 def batch_indices(seed: int, step: int, batch_size: int, samples: int, cache: Path | None = None) -> np.ndarray:
     """The samples of the global batch of optimiser step `step` (from 0): int64, shape (batch_size,).
 
-    The order runs through every sample once an epoch, in a permutation keyed by (seed, epoch); a batch may
-    span the border of two epochs.
-
-    Args:
-        cache: a folder for the orders of very many samples; None to keep them in memory.
+    The order runs through every sample once an epoch, in a permutation keyed by (seed, epoch); a batch may span the
+    border of two. Orders of very many samples lie in the folder `cache`, unless it is None.
 
     Raises:
         ValueError: an argument is out of range.
         OSError: the cache cannot be read or written.
     """
-    for name, value, least in (("seed", seed, 0), ("step", step, 0), ("batch_size", batch_size, 1),
-                               ("samples", samples, 1)):  # fmt: skip
+    limits = {"seed": (seed, 0), "step": (step, 0), "batch_size": (batch_size, 1), "samples": (samples, 1)}
+    for name, (value, least) in limits.items():
         if value < least:
             raise ValueError(f"{name}={value}: allowed is at least {least}")
     position, end = step * batch_size, (step + 1) * batch_size
@@ -94,7 +86,7 @@ def epoch_order(seed: int, epoch: int, samples: int) -> np.ndarray:
 
 def _draw_order(seed: int, epoch: int, samples: int) -> np.ndarray:
     order = np.arange(samples, dtype=_dtype(samples))
-    np.random.default_rng(np.random.SeedSequence([seed, epoch])).shuffle(order)
+    np.random.default_rng([seed, epoch]).shuffle(order)
     return order
 
 
@@ -133,9 +125,6 @@ class MicroBatches(Dataset):
     """Micro-batch `i` of one process: rows of the global batch of step `i // accumulate`.
 
     The global batch is cut into equal runs, first over the processes, then over the micro-batches of a step.
-
-    Attributes:
-        cache: see `batch_indices`.
     """
 
     samples: Samples
@@ -181,7 +170,10 @@ class StepLoader:
             num_workers=self._workers,
             pin_memory=torch.cuda.is_available(),
         )
-        return _in_one_line(iter(batches))
+        try:
+            yield from batches
+        except OSError as error:  # of a worker process: torch puts its traceback before what it says
+            raise OSError(str(error).strip().rpartition("\n")[2].removeprefix("OSError: ")) from error
 
     def state_dict(self) -> dict:
         """Empty: the trainer's step says where to go on. It is here to tell Lightning that one can."""
@@ -189,27 +181,3 @@ class StepLoader:
 
     def load_state_dict(self, state: dict) -> None:
         """Nothing to do."""
-
-
-def _in_one_line(batches: Iterator[Batch]) -> Iterator[Batch]:
-    try:
-        yield from batches
-    except OSError as error:  # of a worker process: torch puts its traceback before what it says
-        raise OSError(str(error).strip().rpartition("\n")[2].removeprefix("OSError: ")) from error
-
-
-def train_loader(batches: Callable[..., MicroBatches], trainer: Any, workers: int = 0) -> StepLoader:
-    """The loader of this process from the trainer's current optimiser step to `trainer.max_steps`.
-
-    Args:
-        batches: gives those of (accumulate, rank, world_size).
-        trainer: a Lightning Trainer.
-        workers: processes that read the batches.
-
-    Raises:
-        ValueError: a trainer without `max_steps`; a batch that cannot be cut evenly.
-    """
-    if trainer.max_steps < 0:
-        raise ValueError(f"trainer.max_steps={trainer.max_steps}: allowed is 0 or more optimiser steps")
-    of_process = batches(trainer.accumulate_grad_batches, trainer.global_rank, trainer.world_size)
-    return StepLoader(of_process, lambda: trainer.global_step, trainer.max_steps, workers)

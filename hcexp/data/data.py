@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from hcexp.data.batches import Batch, MicroBatches, Samples, StepLoader, train_loader
+from hcexp.data.batches import Batch, MicroBatches, Samples, StepLoader
 
 # Of an optimiser step: far above the largest batches of published training, 2²⁰ pictures and 2²⁷ tokens.
 MOST_SAMPLES, MOST_TOKENS = 1 << 24, 1 << 30
@@ -64,5 +64,12 @@ class Data(ABC):
         return MicroBatches(self.samples, self.batch_size, self.seed, accumulate, rank, world_size, cache=self.cache)
 
     def train_loader(self, trainer: Any) -> StepLoader:
-        """The loader to hand to `trainer.fit`, see `hcexp.data.batches.train_loader`."""
-        return train_loader(self.batches, trainer, self.workers)
+        """The batches of this process, from the Lightning trainer's optimiser step to its `max_steps`.
+
+        Raises:
+            ValueError: a trainer without `max_steps`; a batch that cannot be cut evenly.
+        """
+        if trainer.max_steps < 0:
+            raise ValueError(f"trainer.max_steps={trainer.max_steps}: allowed is 0 or more optimiser steps")
+        batches = self.batches(trainer.accumulate_grad_batches, trainer.global_rank, trainer.world_size)
+        return StepLoader(batches, lambda: trainer.global_step, trainer.max_steps, self.workers)

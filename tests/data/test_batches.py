@@ -1,7 +1,4 @@
-import multiprocessing
 import os
-import time
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,159 +6,126 @@ import pytest
 import torch
 
 from hcexp.data import batches as module
-from hcexp.data.batches import MicroBatches, StepLoader, batch_indices, epoch_order, row_keys, train_loader
+from hcexp.data.batches import MicroBatches, StepLoader, batch_indices, epoch_order, row_keys
 from hcexp.data.text.samples import TokenSamples
+from tests.task.data import Vectors
 
 
-@dataclass
-class Numbers:
+class Numbers(list):
     """Samples that say which they are, and with which keys they were asked for."""
-
-    count: int
-
-    def __len__(self):
-        return self.count
 
     def batch(self, rows, keys):
         return torch.tensor(rows), list(keys)
 
 
-def indices(steps: range, batch_size: int, samples: int, seed: int = 3, cache=None) -> np.ndarray:
-    return np.concatenate([batch_indices(seed, step, batch_size, samples, cache) for step in steps])
+NUMBERS = Numbers(range(19))
+
+
+def indices(steps: range, batch_size: int, samples: int, seed: int = 3, cache=None) -> list[int]:
+    return [int(i) for step in steps for i in batch_indices(seed, step, batch_size, samples, cache)]
 
 
 def test_every_sample_once_an_epoch_in_an_order_of_its_own():
     for batch_size, samples in ((4, 20), (4, 21), (7, 5), (1, 1), (64, 3)):
         order = indices(range(3 * samples), batch_size, samples)
-        assert len(order) == 3 * batch_size * samples and order.dtype == np.int64
-        for epoch in order.reshape(-1, samples):
-            assert sorted(epoch) == list(range(samples))
+        assert len(order) == 3 * batch_size * samples
+        assert all(sorted(epoch) == list(range(samples)) for epoch in np.reshape(order, (-1, samples)))
     assert len({tuple(epoch_order(seed, epoch, 50)) for seed in range(4) for epoch in range(4)}) == 16
     assert {int(epoch_order(seed, 0, 10)[0]) for seed in range(200)} == set(range(10))
 
 
-def test_the_order_is_what_it_always_was():
+def test_an_order_is_of_the_seed_and_a_key_of_seed_step_and_place_alone():
     """Runs are compared by seed, and go on with the batches that they began with."""
     assert batch_indices(5, 3, 6, 11).tolist() == [10, 9, 3, 1, 4, 2]
     assert batch_indices(0, 0, 8, 1000).tolist() == [459, 206, 222, 162, 711, 814, 350, 890]
-
-
-def test_a_batch_depends_on_seed_and_step_alone_and_its_size_only_cuts_the_order():
-    forwards = [batch_indices(0, step, 8, 50).tolist() for step in range(40)]
-    epoch_order.cache_clear()
-    assert forwards == [batch_indices(0, step, 8, 50).tolist() for step in reversed(range(40))][::-1]
-    np.testing.assert_array_equal(indices(range(30), 4, 17), indices(range(10), 12, 17))
-    order = epoch_order(0, 0, 10)
-    assert order.dtype == np.uint32
+    assert indices(range(30), 4, 17) == indices(range(10), 12, 17)  # the size of a batch only cuts it
     with pytest.raises(ValueError, match="read-only"):  # it is shared by all who ask
-        order[0] = 1
-
-
-def test_arguments_out_of_range():
-    for name, arguments in {"seed": (-1, 0, 1, 1), "step": (0, -1, 1, 1), "batch_size": (0, 0, 0, 1),
-                            "samples": (0, 0, 1, 0)}.items():  # fmt: skip
-        with pytest.raises(ValueError, match=f"{name}=-?[01]: allowed is at least"):
-            batch_indices(*arguments)
+        epoch_order(0, 0, 10)[0] = 1
+    keys = [int(key) for seed in range(3) for step in range(5) for key in row_keys(seed, step, 20)]
+    assert len(set(keys)) == len(keys) and all(0 <= key < 2**64 for key in keys) and max(keys) > 2**62
+    assert row_keys(2, 4, 20)[:7].tolist() == row_keys(2, 4, 7).tolist()
 
 
 def test_an_order_of_very_many_lies_in_the_cache_and_is_the_same(tmp_path, monkeypatch):
     in_memory = indices(range(30), 7, 50)
-    assert indices(range(30), 7, 50, cache=tmp_path).tolist() == in_memory.tolist()
+    assert indices(range(30), 7, 50, cache=tmp_path) == in_memory
     assert not list(tmp_path.iterdir())  # few need no cache
     monkeypatch.setattr(module, "MOST_IN_MEMORY", 49)
-    module._order_file.cache_clear()
-    assert indices(range(30), 7, 50, cache=tmp_path / "cache").tolist() == in_memory.tolist()
+    with monkeypatch.context() as patch:
+        for _ in range(2):
+            module._order_file.cache_clear()
+            assert indices(range(30), 7, 50, cache=tmp_path / "cache") == in_memory
+            patch.setattr(module, "_draw_order", None)  # another process finds it
     files = sorted((tmp_path / "cache").glob("*.bin"))
     assert [file.name for file in files] == [f"order-50-3-{epoch}.bin" for epoch in range(5)]
-    monkeypatch.setattr(module, "_draw_order", None)  # another process finds it
-    module._order_file.cache_clear()
-    assert indices(range(30), 7, 50, cache=tmp_path / "cache").tolist() == in_memory.tolist()
     os.truncate(files[0], 100)
     with pytest.raises(OSError, match=f"{files[0]} is damaged: delete it"):
         module._read_order(files[0], 20, 7, 50)
-    monkeypatch.undo()
-    monkeypatch.setattr(module, "MOST_IN_MEMORY", 49)
     module._order_file.cache_clear()  # what is cut short is drawn again
-    assert batch_indices(3, 0, 7, 50, tmp_path / "cache").tolist() == in_memory[:7].tolist()
+    assert indices(range(1), 7, 50, cache=tmp_path / "cache") == in_memory[:7]
 
 
-def test_processes_draw_one_order(tmp_path, monkeypatch):
-    def slowly(*of_what):
-        with (tmp_path / "drawn").open("a") as file:
-            file.write("once ")
-        time.sleep(0.3)  # long enough for the others to arrive
-        return draw(*of_what)
-
-    draw = module._draw_order
-    monkeypatch.setattr(module, "_draw_order", slowly)
+def test_processes_draw_one_order(tmp_path, monkeypatch, at_once):
     monkeypatch.setattr(module, "MOST_IN_MEMORY", 9)
-    fork = multiprocessing.get_context("fork")
-    found = fork.Queue()
-    for _ in range(3):
-        ask = lambda: found.put(batch_indices(1, 0, 5, 20, tmp_path / "cache").tolist())  # noqa: E731
-        fork.Process(target=ask, daemon=True).start()
-    assert [found.get(timeout=20) for _ in range(3)] == [draw(1, 0, 20)[:5].tolist()] * 3
-    assert (tmp_path / "drawn").read_text() == "once "
+    ask = lambda: batch_indices(1, 0, 5, 20, tmp_path / "cache").tolist()  # noqa: E731
+    assert at_once(ask, 3, module, "_draw_order") == ([epoch_order(1, 0, 20)[:5].tolist()] * 3, 1)
 
 
 def test_processes_and_micro_batches_together_are_the_global_batch():
-    for world_size, accumulate in [(1, 1), (1, 3), (4, 1), (2, 3), (3, 4), (12, 1)]:
+    for world_size, accumulate in [(1, 1), (1, 3), (4, 1), (2, 3), (3, 4)]:
         for step in range(4):
-            rows, keys = MicroBatches(Numbers(19), 12, 1)[step]
+            rows, keys = MicroBatches(NUMBERS, 12, 1)[step]
             parts = [
-                MicroBatches(Numbers(19), 12, 1, accumulate, rank, world_size)[step * accumulate + micro]
+                MicroBatches(NUMBERS, 12, 1, accumulate, rank, world_size)[step * accumulate + micro]
                 for rank in range(world_size) for micro in range(accumulate)
             ]  # fmt: skip
-            assert all(len(part) == 12 // (world_size * accumulate) for part, _ in parts)
+            assert {len(part) for part, _ in parts} == {12 // (world_size * accumulate)}
             assert torch.equal(torch.cat([part for part, _ in parts]), rows)
             assert [key for _, some in parts for key in some] == keys
 
 
-def test_a_key_is_of_seed_step_and_place():
-    keys = [int(key) for seed in range(3) for step in range(5) for key in row_keys(seed, step, 20)]
-    assert len(set(keys)) == len(keys) and all(0 <= key < 2**64 for key in keys) and max(keys) > 2**62
-    assert row_keys(2, 4, 20)[:7].tolist() == row_keys(2, 4, 7).tolist()  # whatever the size of the batch
-
-
-def test_sequences_of_a_stream(counting_store):
+def test_an_epoch_of_a_stream_predicts_every_token_once(counting_store):
     samples = TokenSamples(counting_store(62), 5)
     assert len(samples) == 12  # 61 predictions: the last is in no whole sequence
-    inputs, targets = MicroBatches(samples, 4, 1)[2]
-    assert inputs.shape == targets.shape == (4, 5) and inputs.dtype == targets.dtype == torch.int64
-    starts = torch.from_numpy(batch_indices(1, 2, 4, 12))[:, None] * 5
+    inputs, targets = map(torch.cat, zip(*(MicroBatches(samples, 4, 1)[step] for step in range(3)), strict=True))
+    assert inputs.shape == (12, 5) and inputs.dtype == targets.dtype == torch.int64
+    starts = torch.tensor(indices(range(3), 4, 12, seed=1))[:, None] * 5
     assert torch.equal(inputs, starts + torch.arange(5))  # token i of the store is i
     assert torch.equal(targets, inputs + 1)
-    batches = MicroBatches(TokenSamples(counting_store(61), 5), 3, 0)
-    targets = torch.cat([batches[i][1].flatten() for i in range(4)])
-    assert targets.sort().values.tolist() == list(range(1, 61))  # an epoch predicts every token once
 
 
-def trainer(**more):
-    return SimpleNamespace(**{"max_steps": 5, "global_step": 0, "accumulate_grad_batches": 1, "global_rank": 0,
-                              "world_size": 1, **more})  # fmt: skip
+def vectors(batch_size: int, workers: int = 0) -> Vectors:
+    data = Vectors(count=19, features=4, classes=2, batch_size=batch_size, seed=0)
+    data.workers = workers
+    return data
 
 
 def test_what_does_not_fit_names_the_knobs():
-    with pytest.raises(ValueError, match="multiples of 6") as error:
-        MicroBatches(Numbers(99), 16, 0, accumulate=3, world_size=2)
-    for knob in ("data.batch_size=16", "trainer.devices", "trainer.accumulate_grad_batches"):
-        assert knob in str(error.value)
-    with pytest.raises(ValueError, match="accumulate_grad_batches=0: allowed is at least 1"):
-        MicroBatches(Numbers(99), 16, 0, accumulate=0)
-    with pytest.raises(ValueError, match=r"trainer\.max_steps=-1"):
-        train_loader(None, trainer(max_steps=-1))
+    knobs = r"data.batch_size=16 .* 2 .*trainer.devices .*trainer.num_nodes.* 3 .*trainer.accumulate_grad_batches"
+    size = 2**24 + 1
+    for act, message in [
+        (lambda: MicroBatches(NUMBERS, 16, 0, accumulate=3, world_size=2), f"{knobs}.*multiples of 6"),
+        (lambda: MicroBatches(NUMBERS, 16, 0, accumulate=0), "accumulate_grad_batches=0: allowed is at least 1"),
+        (lambda: vectors(8).train_loader(SimpleNamespace(max_steps=-1)), r"trainer\.max_steps=-1"),
+        (lambda: vectors(size).batches(), f"^data.batch_size={size}: allowed are at most 16,777,216 samples and "),
+        (lambda: batch_indices(-1, 0, 1, 1), "seed=-1: allowed is at least 0"),
+        (lambda: batch_indices(0, -1, 1, 1), "step=-1: allowed is at least 0"),
+        (lambda: batch_indices(0, 0, 0, 1), "batch_size=0: allowed is at least 1"),
+        (lambda: batch_indices(0, 0, 1, 0), "samples=0: allowed is at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            act()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_loader_begins_at_the_step_of_the_moment(workers):
-    of_trainer = trainer(accumulate_grad_batches=2, global_rank=1, world_size=2)
-    batches = MicroBatches(Numbers(19), 8, 0, 2, 1, 2)
-    loader = train_loader(lambda *share: MicroBatches(Numbers(19), 8, 0, *share), of_trainer, workers)
+    trainer = SimpleNamespace(max_steps=5, global_step=0, accumulate_grad_batches=2, global_rank=1, world_size=2)
+    data = vectors(8, workers)
+    loader, batches = data.train_loader(trainer), data.batches(accumulate=2, rank=1, world_size=2)
     assert len(loader) == 10
-    for now in (3, 5) if workers else (0, 3, 5):
-        of_trainer.global_step = now
-        seen = [rows.tolist() for rows, _ in loader]
-        assert seen == [batches[i][0].tolist() for i in range(2 * now, 10)]
+    for trainer.global_step in (3, 5):
+        seen = [inputs.tolist() for inputs, _ in loader]
+        assert seen == [batches[i][0].tolist() for i in range(2 * trainer.global_step, 10)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -171,5 +135,4 @@ def test_a_shard_that_cannot_be_read_is_one_line_whoever_reads_it(counting_store
     next(loader)
     os.truncate(store.folder / "tokens-00001.bin", 0)
     with pytest.raises(OSError, match=r"^shard .*tokens-00001.bin cannot be read \(it ends at byte \d+\): [^\n]*$"):
-        for _ in loader:
-            pass
+        list(loader)

@@ -93,11 +93,7 @@ class TextData(Data):
 
     @cached_property
     def samples(self) -> TokenSamples:
-        """The sequences of the corpus, which is tokenised unless the cache has it.
-
-        Raises:
-            ValueError: the corpus is shorter than one sequence, or a shard is damaged.
-        """
+        """The sequences of the corpus, tokenised once; ValueError if none is whole, or a shard is damaged."""
         store = prepare(self.source, self.tokenizer, self.cache, max_tokens=self.max_tokens, verify=self.verify,
                         workers=self.workers)  # fmt: skip
         if store.tokens <= self.sequence_length:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 FORMATS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}  # of the text formats; parquet is compressed inside
+_KNOWN = f"{' '.join(FORMATS)} (text also with {' '.join(COMPRESSIONS)})"
 
 
 def find_files(files: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
@@ -27,13 +28,9 @@ def find_files(files: str | os.PathLike | Iterable[str | os.PathLike]) -> list[P
 
 
 def format_of(path: str | os.PathLike) -> str:
-    """text, json or parquet, by the name of a file or address.
-
-    Raises:
-        ValueError: none of these.
-    """
+    """text, json or parquet, by the name of a file or address; raises ValueError if it is none of these."""
     if (suffix := _suffix(PurePath(path))) not in FORMATS:
-        raise ValueError(f"{path}: unknown format; known are {_formats()}")
+        raise ValueError(f"{path}: unknown format; known are {_KNOWN}")
     return FORMATS[suffix]
 
 
@@ -48,7 +45,7 @@ def _find(entry: Path) -> list[Path]:
     if entry.is_dir():
         found = sorted(path for path in entry.rglob("*") if path.is_file() and _suffix(path) in FORMATS)
         if not found:
-            raise FileNotFoundError(f"files={str(entry)!r}: no {_formats()} in this folder")
+            raise FileNotFoundError(f"files={str(entry)!r}: no {_KNOWN} in this folder")
         return found
     found = sorted(path for path in map(Path, glob.glob(str(entry), recursive=True)) if path.is_file())
     if not found:
@@ -58,7 +55,3 @@ def _find(entry: Path) -> list[Path]:
 
 def _suffix(path: PurePath) -> str:
     return PurePath(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-
-
-def _formats() -> str:
-    return f"{' '.join(FORMATS)} (text also with {' '.join(COMPRESSIONS)})"

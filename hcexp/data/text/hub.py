@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcexp.data.text.reading import ColumnError, Texts, check_column, read_texts, text_column
+from hcexp.data.text.reading import ColumnError, Texts, after, check_column, read_texts, text_column
 from hcexp.data.text.source import Position, Rows, one_line
 from hcexp.disk.checksum import checksum
 
@@ -81,12 +81,8 @@ class HubSource(Rows):
 
     @cached_property
     def _parts(self) -> list[Part]:
-        if self.url_list is not None:
-            parts = self._listed_files()
-        elif self.data_files is not None:
-            parts = self._matching_files()
-        else:
-            parts = self._streamed_shards()
+        streamed = self.url_list is None and self.data_files is None
+        parts = self._streamed_shards() if streamed else self._files()
         if self.file_seed is not None:
             parts.sort(key=lambda part: checksum(self.file_seed, part[0]))
         return parts
@@ -110,30 +106,24 @@ class HubSource(Rows):
         except Exception as error:  # whatever the HTTP libraries raise
             raise ConnectionError(f"hub dataset {self} cannot be read: {one_line(error)}") from error
 
-    @property
-    def _root(self) -> str:
-        return f"datasets/{self.hub}" + (f"@{self.revision}" if self.revision else "")
-
-    def _matching_files(self) -> list[Part]:
-        """The files of the repository that match the patterns, in order of their paths."""
+    def _files(self) -> list[Part]:
+        """The files whose addresses `url_list` lists, or those that match `data_files`, in order of their paths."""
         from huggingface_hub import HfFileSystem
 
-        found: dict[str, str] = {}
+        hub, root = HfFileSystem(), f"datasets/{self.hub}" + (f"@{self.revision}" if self.revision else "")
+        if self.url_list is not None:
+            addresses = hub.read_text(f"{root}/{self.url_list}").split()
+            if not addresses:
+                raise ValueError(f"url_list={self.url_list!r} lists no file")
+            return [(address, partial(read_texts, address, self.column)) for address in addresses]
+        found: dict[str, Part] = {}
         for pattern in self.data_files:
-            paths = sorted(HfFileSystem().glob(f"{self._root}/{pattern}"))
+            paths = sorted(hub.glob(f"{root}/{pattern}"))
             if not paths:
                 raise ValueError(f"data_files={pattern!r} matches none of its files")
-            found |= {path.removeprefix(f"{self._root}/"): f"hf://{path}" for path in paths}
-        return [(name, partial(read_texts, address, self.column)) for name, address in found.items()]
-
-    def _listed_files(self) -> list[Part]:
-        """The files whose addresses are the lines of a file in the repository."""
-        from huggingface_hub import HfFileSystem
-
-        addresses = HfFileSystem().read_text(f"{self._root}/{self.url_list}").split()
-        if not addresses:
-            raise ValueError(f"url_list={self.url_list!r} lists no file")
-        return [(address, partial(read_texts, address, self.column)) for address in addresses]
+            names = {path: path.removeprefix(f"{root}/") for path in paths}
+            found |= {name: (name, partial(read_texts, f"hf://{path}", self.column)) for path, name in names.items()}
+        return list(found.values())
 
     def _streamed_shards(self) -> list[Part]:
         """The files of the split, as `datasets` streams them."""
@@ -150,9 +140,5 @@ class HubSource(Rows):
 
 
 def _read_shard(rows: "IterableDataset", index: int, column: str, skip: int = 0) -> Iterator[Texts]:
-    shard = rows.shard(rows.num_shards, index).with_format("arrow")
-    for table in shard.iter(ROWS):
-        texts = text_column(table, column, f"shard {index}")
-        if skip < len(texts):
-            yield texts[skip:]
-        skip = max(skip - len(texts), 0)
+    tables = rows.shard(rows.num_shards, index).with_format("arrow").iter(ROWS)
+    return after(skip, (text_column(table, column, f"shard {index}") for table in tables))

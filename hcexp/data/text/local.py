@@ -28,12 +28,7 @@ class LocalSource(Rows):
     """
 
     def __init__(
-        self,
-        files: Files,
-        column: str = "text",
-        document_start: str | None = None,
-        *,
-        cache: str | os.PathLike | None = None,
+        self, files: Files, column: str = "text", document_start: str | None = None, *, cache: str | Path | None = None
     ):
         super().__init__(column, document_start)
         self._asked, self._cache = files, cache

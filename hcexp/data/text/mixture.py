@@ -49,11 +49,7 @@ class Mixture:
 
 
 def make_source(knobs: Mapping[str, Any], cache: str | Path | None = None) -> Source | Mixture:
-    """The source that knobs stand for; those of None count as not given.
-
-    Args:
-        knobs: `files`, `hub` or `mixture`, and what goes with it.
-        cache: see `LocalSource`.
+    """The source that `files`, `hub` or `mixture`, and what goes with it, stand for; None counts as not given.
 
     Raises:
         ValueError: not exactly one of the three; a knob that does not go with it, or has a bad value.
@@ -66,12 +62,11 @@ def make_source(knobs: Mapping[str, Any], cache: str | Path | None = None) -> So
         raise ValueError(f"give one of files, hub and mixture, not {what}")
     (kind,) = chosen
     make, more = kinds[kind]
-    if kind == "mixture":
-        given = {"sources" if name == "mixture" else name: value for name, value in given.items()}
-    known = inspect.signature(make).parameters.keys() - {"cache"}
-    if unknown := [name for name in given if name not in known]:
-        raise ValueError(f"{unknown[0]}={given[unknown[0]]!r} does not go with {kind}={knobs[kind]!r}")
-    return make(**given, **more)
+    _, *others = inspect.signature(make).parameters
+    for name, value in given.items():
+        if name != kind and (name == "cache" or name not in others):
+            raise ValueError(f"{name}={value!r} does not go with {kind}={given[kind]!r}")
+    return make(given.pop(kind), **given, **more)
 
 
 def _weighted(name: str, arguments: Mapping[str, Any], cache: str | Path | None) -> tuple[float, Source]:
@@ -93,7 +88,6 @@ def _named(name: str) -> Iterator[None]:
     """Put the source's name before what it raises."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"data.mixture.{name}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"data.mixture.{name}: {error}") from error
+    except (FileNotFoundError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"data.mixture.{name}: {error}") from error

@@ -6,7 +6,7 @@ JSON is read for the text alone: the other fields of web corpora change their ty
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -32,8 +32,6 @@ def read_texts(path: str, column: str, skip: int = 0) -> Iterator[Texts]:
 
     Args:
         path: a file, or an address: https://… or hf://….
-        column: not asked of text files.
-        skip: rows to leave out at the beginning.
 
     Raises:
         ColumnError: no such column, or one that does not hold text.
@@ -41,18 +39,19 @@ def read_texts(path: str, column: str, skip: int = 0) -> Iterator[Texts]:
         OSError: it cannot be read.
     """
     read = {"text": _read_text, "json": _read_json, "parquet": _read_parquet}[format_of(path)]
-    for texts in read(path, column):
+    return after(skip, read(path, column))
+
+
+def after(skip: int, lists: Iterable[Texts]) -> Iterator[Texts]:
+    """The values of the lists but for so many at the beginning."""
+    for texts in lists:
         if skip < len(texts):
             yield texts[skip:]
         skip = max(skip - len(texts), 0)
 
 
 def text_column(table: pa.Table, column: str, origin: object) -> Texts:
-    """The values of a column that must be there and hold text.
-
-    Raises:
-        ColumnError: it is not, or does not.
-    """
+    """The values of a column; raises ColumnError if it is not there, or does not hold text."""
     check_column(column, table.column_names, origin)
     kind = str(table.schema.field(column).type)
     if kind not in ("string", "large_string", "string_view", "null"):
@@ -96,12 +95,11 @@ def _lines(path: str) -> Iterator[bytes]:
     with _open(path) as file:
         rest = file.read(3).removeprefix(b"\xef\xbb\xbf")
         while more := file.read(BLOCK):
-            end = more.rfind(b"\n") + 1
-            if end:
-                yield rest + more[:end]
-                rest = more[end:]
-            else:
-                rest += more
+            whole, newline, more = more.rpartition(b"\n")
+            if newline:
+                yield rest + whole + newline
+                rest = b""
+            rest += more
         if rest:
             yield rest
 

@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from hcexp.data import LocalSource, TextData, TextTokenizer, corpus
+from hcexp.data import TextData, TextTokenizer
 
 
 @pytest.fixture
@@ -27,27 +27,14 @@ def test_batches_are_of_the_text_and_the_seed(make):
     assert (few.store.tokens, len(few.samples)) == (9, 2)
 
 
-def test_the_shipped_corpus_is_the_default(tmp_path):
-    data = TextData(cache=tmp_path)
-    assert data.source.checksum == LocalSource(corpus.TRAIN).checksum
-    assert data.tokenizer.checksum == TextTokenizer().checksum
-
-
-def test_the_fingerprint_needs_no_tokens_and_knows_what_changes_them(make, monkeypatch):
+def test_the_fingerprint_needs_no_tokens_and_knows_what_changes_them(make, word_tokenizer, monkeypatch):
     monkeypatch.setattr(TextTokenizer, "encode", None)
     same = [make(), make(batch_size=2, sequence_length=9, workers=1, seed=4, verify=False)]
     assert len({data.fingerprint for data in same}) == 1
-    others = [make(max_tokens=5), make(column="body"), make(files=make().source.files[:1])]
-    assert len({data.fingerprint for data in [same[0], *others]}) == 4
-
-
-def test_no_file_is_touched_before_it_is_used(make, tmp_path):
-    for knobs in ({"files": tmp_path / "gone"}, {"files": None, "mixture": {"a": {"files": "gone", "weight": 1}}},
-                  {"tokenizer": tmp_path / "gone"}):  # fmt: skip
-        data = make(**knobs)
-        with pytest.raises(FileNotFoundError, match=r"^(data\.files=|data\.mixture\.a: files=|tokenizer=).*gone"):
-            _ = data.fingerprint
-    assert not (tmp_path / "cache").exists()
+    words = word_tokenizer({"<unk>": 0, "<eos>": 1})
+    others = [{"max_tokens": 5}, {"column": "body"}, {"files": make().source.files[:1]},
+              {"tokenizer": words, "eos": "<eos>"}, {"tokenizer": words, "eos": "<unk>"}]  # fmt: skip
+    assert len({data.fingerprint for data in [same[0], *(make(**other) for other in others)]}) == 6
 
 
 def test_a_corpus_shorter_than_a_sequence_says_how_short(make):
@@ -58,37 +45,31 @@ def test_a_corpus_shorter_than_a_sequence_says_how_short(make):
 
 
 def test_a_damaged_shard_does_not_train(make):
-    data = make()
-    data.prepare()
-    (data.store.folder / "tokens-00000.bin").write_bytes(b"\1" * 2 * data.store.tokens)
+    store = make().store
+    (store.folder / "tokens-00000.bin").write_bytes(b"\1" * 2 * store.tokens)
     with pytest.raises(ValueError, match="run `hcexp prepare` again"):
         make().prepare()
     make(verify=False).prepare()
 
 
 def test_bad_values_are_refused_before_anything_is_done(make, tmp_path):
-    for knob in ({"sequence_length": 0}, {"batch_size": 0}, {"max_tokens": 1}, {"seed": -1}, {"workers": -1}):
-        ((name, value),) = knob.items()
+    for name, value in [("sequence_length", 0), ("batch_size", 0), ("max_tokens", 1), ("seed", -1), ("workers", -1)]:
         with pytest.raises(ValueError, match=rf"^data\.{name}={value}: allowed is at least \d$"):
-            make(**knob)
-    for knobs in ({"batch_size": 10**9}, {"sequence_length": 10**30}, {"batch_size": 2**25, "sequence_length": 1},
-                  {"batch_size": 2**15, "sequence_length": 2**16}):  # fmt: skip
-        rows, length = knobs.get("batch_size", make().batch_size), knobs.get("sequence_length", make().sequence_length)
-        said = f"data.batch_size={rows} with data.sequence_length={length} is {rows * length:,} tokens a step"
-        with pytest.raises(
-            ValueError, match=f"^{said}: allowed are at most 16,777,216 samples and 1,073,741,824 tokens a step$"
-        ):
-            make(**knobs)
+            make(**{name: value})
+    for rows, length in [(10**9, 4), (6, 10**30), (2**25, 1), (2**15, 2**16)]:
+        said = f"data.batch_size={rows} with data.sequence_length={length} is {rows * length:,} tokens a step: allowed"
+        with pytest.raises(ValueError, match=f"^{said} are at most 16,777,216 samples and 1,073,741,824 tokens a step"):
+            make(batch_size=rows, sequence_length=length)
     for knobs, message in [
         ({"hub": "b"}, "give one of files, hub and mixture, not files=.* and hub='b'"),
         ({"file_seed": 0}, "file_seed=0 does not go with files="),
-        ({"colum": "x"}, "colum='x' does not go with files="),
         ({"files": None, "hub": "a", "revision": "main"}, "revision=main of hub=a: allowed is a commit"),
     ]:
         with pytest.raises(ValueError, match=message):
             make(**knobs)
-    with pytest.raises(ValueError, match="vocabulary_size=100: .* allowed is at least 4096"):
-        make(vocabulary_size=100).prepare()
-    with pytest.raises(ValueError, match="eos='<none>' is not in the tokenizer"):
-        make(eos="<none>").prepare()
+    for knobs in ({"files": tmp_path / "gone"}, {"files": None, "mixture": {"a": {"files": "gone", "weight": 1}}},
+                  {"tokenizer": tmp_path / "gone"}):  # fmt: skip
+        data = make(**knobs)  # no file is looked for before it is used
+        with pytest.raises(FileNotFoundError, match=r"^(data\.files=|data\.mixture\.a: files=|tokenizer=).*gone"):
+            _ = data.fingerprint
     assert not (tmp_path / "cache").exists()

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from functools import partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import NamedTuple
@@ -34,43 +36,31 @@ class Chunk(NamedTuple):
     end: Position | None
 
 
-class Encoder:
-    """A context that encodes in `workers` other processes; in this one if there are none.
-
-    The ids do not depend on their number.
-    """
+class Encoder(AbstractContextManager):
+    """A context that encodes in `workers` other processes, in this one if there are none; the ids are the same."""
 
     def __init__(self, tokenizer: TextTokenizer, workers: int = 0):
         self._tokenizer, self._workers = tokenizer, workers
-        self._processes: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> "Encoder":
-        if self._workers:
-            # Not forked: a process that has trained or read over the network has threads that hold locks.
-            self._processes = ProcessPoolExecutor(
-                self._workers, get_context("spawn"), initializer=_begin, initargs=(self._tokenizer,)
-            )
-        return self
+        # Not forked: a process that has trained or read over the network has threads that hold locks.
+        spawn = get_context("spawn")
+        self._processes = ProcessPoolExecutor(workers, spawn, _begin, (tokenizer,)) if workers else None
 
     def __exit__(self, *_: object) -> None:
         if self._processes is not None:
             self._processes.shutdown(cancel_futures=True)
 
     def encode(self, documents: Iterable[Document], share: float = 1.0) -> Iterator[Chunk]:
-        """The documents, encoded, in their order.
+        """The documents, encoded, in their order; `share` of the processes is theirs, the others' is the rest.
 
-        Args:
-            documents: read ahead by two batches for each process.
-            share: of the processes that these documents may expect, if others are encoded in turn with them.
-
-        Raises:
-            ChildProcessError: a process was killed.
+        They are read ahead by two batches for each process. Raises ChildProcessError if a process was killed.
         """
         ahead = 2 + round(2 * self._workers * share) if self._workers else 0
         waiting: deque[tuple[Batch, Future | Iterator]] = deque()
         try:
             for batch in _batches(documents):
-                waiting.append((batch, self._begun([text for text, _ in batch])))
+                texts = [text for text, _ in batch]
+                encode = partial(self._processes.submit, _encode) if self._processes else self._tokenizer.encode
+                waiting.append((batch, encode(texts)))
                 if len(waiting) > ahead:
                     yield from self._finished(*waiting.popleft())
             while waiting:
@@ -80,9 +70,6 @@ class Encoder:
                 f"one of the data.workers={self._workers} processes was killed, perhaps for want of memory: "
                 "the same command goes on, with fewer of them if need be"
             ) from error
-
-    def _begun(self, texts: list[str]) -> Future | Iterator[np.ndarray]:
-        return self._processes.submit(_encode, texts) if self._processes else self._tokenizer.encode(texts)
 
     @staticmethod
     def _finished(batch: Batch, encoded: Future | Iterator[np.ndarray]) -> Iterator[Chunk]:

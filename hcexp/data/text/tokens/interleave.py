@@ -32,10 +32,7 @@ def interleave(
 ) -> Iterator[tuple[Progress, Chunk]]:
     """Each next document, from the source that is furthest behind its share of the tokens; of equals the first.
 
-    Args:
-        sources: by their names.
-        progress: in each source so far. Whoever takes the chunks counts them in it: the turns go by its `tokens`.
-        encoder: of the documents.
+    Whoever takes the chunks counts them in `progress`: the turns go by its `tokens`.
     """
     weights = sum(of_one.weight for of_one in progress.values())
     streams = {

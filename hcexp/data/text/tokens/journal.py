@@ -15,11 +15,8 @@ JOURNAL = "journal.json"
 
 def save(writer: ShardWriter, progress: Mapping[str, Progress]) -> None:
     """Note what is written, up to the end of a document, and what it was taken from."""
-    content = {
-        "shard_tokens": writer.shard_tokens,
-        "shards": writer.flush(),
-        "progress": {name: asdict(of_one) for name, of_one in progress.items()},
-    }
+    taken = {name: asdict(of_one) for name, of_one in progress.items()}
+    content = {"shard_tokens": writer.shard_tokens, "shards": writer.flush(), "progress": taken}
     write_json(writer.folder / JOURNAL, content)
 
 
@@ -31,11 +28,10 @@ def load(
         content: dict[str, Any] = json.loads((folder / JOURNAL).read_text())
         if content["shard_tokens"] != shard_tokens or list(content["progress"]) != list(names):
             return None
-        progress = {name: Progress(**values) for name, values in content["progress"].items()}
-        for of_one in progress.values():
-            of_one.position = tuple(of_one.position)
+        progress = {
+            name: Progress(**{**values, "position": tuple(values["position"])})
+            for name, values in content["progress"].items()
+        }
         return ShardWriter(folder, vocabulary_size, shard_tokens, content["shards"]), progress
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError, AttributeError):  # damaged, or of another layout
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):  # none, damaged, of another layout
         return None

@@ -42,8 +42,6 @@ def prepare(
     is bounded by the longest document. A call that was stopped, even killed, is gone on with by the next one.
 
     Args:
-        source: the documents; the empty ones are left out.
-        tokenizer: with the token that ends a document.
         cache: a folder for any number of stores.
         max_tokens: end the stream after so many tokens, in the middle of a document if need be; None for all.
         shard_tokens: tokens a file.
@@ -64,16 +62,14 @@ def prepare(
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_suffix(".lock"))
         try:
-            lock.acquire(timeout=0)
+            held = lock.acquire(timeout=0)
         except Timeout:
             if progress:
                 print(f"tokens of {source}: another process is at them, waiting for it", file=sys.stderr, flush=True)
-            lock.acquire()
-        try:
+            held = lock.acquire()
+        with held:
             if not (folder / INDEX).is_file():  # else another process did it while this one waited
                 _make(folder, source, tokenizer, max_tokens, shard_tokens, workers, save_every, progress)
-        finally:
-            lock.release()
     return TokenStore(folder, verify)
 
 

@@ -2,7 +2,6 @@
 
 import time
 from datetime import timedelta
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -14,10 +13,7 @@ PACE_SECONDS = 600  # the bar's time left goes by the pace of the last ten minut
 class PrepareProgress:
     """Documents, tokens, MB/s (10⁶ bytes of UTF-8 text a second) and the time left, on the standard error stream.
 
-    Args:
-        title: what is prepared.
-        enabled: show it at all.
-        bytes_before, share_before: what an earlier process has done of it, which does not count for the speed.
+    What an earlier process has done (`bytes_before`, `share_before`) does not count for the speed.
     """
 
     def __init__(self, title: str, enabled: bool = True, bytes_before: int = 0, share_before: float = 0.0):
@@ -55,17 +51,14 @@ class PrepareProgress:
         self._line.update(self._task, description=f"{self._title}: {self._counts}", completed=share, total=1.0)
         if self._enabled and not self._console.is_terminal and now - self._told >= PLAIN_SECONDS:
             self._told = now
-            self._print(f"{self._counts}{self._left(share, seconds)}")
+            done = share - self._share_before
+            left = f", {timedelta(seconds=round(seconds * (1 - share) / done))} left" if done > 0 else ""
+            self._print(f"{self._counts}, {share:.0%}{left}")
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self._line.stop()
         if self._enabled and error is None:
             self._print(self._counts)
-
-    def _left(self, share: float, seconds: float) -> str:
-        done = share - self._share_before
-        left = f", {timedelta(seconds=round(seconds * (1 - share) / done))} left" if done > 0 else ""
-        return f", {share:.0%}{left}"
 
     def _print(self, text: str) -> None:
         self._console.print(f"{self._title}: {text}", markup=False)

@@ -7,12 +7,9 @@ import numpy as np
 
 
 class ShardFile:
-    """A flat file of tokens, read by plain calls.
+    """A flat file of tokens, read by plain calls. Raises OSError, in one line, if it cannot be opened.
 
     A memory map is no faster, and where the file has been cut or the disk fails, it kills the process without a word.
-
-    Raises:
-        OSError: in one line, if the file cannot be opened.
     """
 
     _descriptor = None
@@ -25,11 +22,7 @@ class ShardFile:
             raise self._unreadable(error) from error
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Tokens [start, stop) of the file, shape (stop - start,).
-
-        Raises:
-            OSError: in one line, if the file does not give them.
-        """
+        """Tokens [start, stop) of the file, shape (stop - start,); OSError, in one line, if it does not give them."""
         wanted, offset = (stop - start) * self.dtype.itemsize, start * self.dtype.itemsize
         data = b""
         try:

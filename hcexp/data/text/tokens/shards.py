@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,10 +29,8 @@ class ShardWriter:
     """Append tokens to the shards of a new folder; `close` writes the index, which makes it a store.
 
     Args:
-        folder: is made, unless `shards` are given.
-        vocabulary_size: of the tokenizer.
         shard_tokens: tokens a file.
-        shards: go on from what an earlier writer's `flush` gave; what was written after it is cut off.
+        shards: go on in the folder from what an earlier writer's `flush` gave; what was written after it is cut off.
 
     Raises:
         ValueError: `shard_tokens` out of range; the folder does not hold `shards`.
@@ -50,7 +48,7 @@ class ShardWriter:
             raise ValueError(f"shard_tokens={shard_tokens}: allowed is at least 1")
         self.folder, self.vocabulary_size, self.shard_tokens = folder, vocabulary_size, shard_tokens
         self.dtype = token_dtype(vocabulary_size)
-        self._shards: list[dict[str, Any]] = [dict(shard) for shard in shards or ()]
+        self._shards: list[dict[str, Any]] = deepcopy(list(shards or ()))
         self.tokens = sum(shard["tokens"] for shard in self._shards)
         self._file = None
         if shards is None:
@@ -62,7 +60,9 @@ class ShardWriter:
         """Add ids, shape (tokens,), after those written so far."""
         while len(ids):
             if self._file is None:
-                self._open()
+                name = f"tokens-{len(self._shards):05d}.bin"
+                self._file, self._sha256 = (self.folder / name).open("wb"), hashlib.sha256()
+                self._shards.append({"file": name, "tokens": 0})
             shard = self._shards[-1]
             room = self.shard_tokens - shard["tokens"]
             part, ids = ids[:room], ids[room:]
@@ -77,28 +77,19 @@ class ShardWriter:
     def flush(self) -> list[dict[str, Any]]:
         """Put all that was appended on the disk; the shards, from which another writer can go on."""
         if self._file is not None:
-            _sync(self._file)
+            self._file.flush()
+            os.fsync(self._file.fileno())
         return deepcopy(self._shards)
 
     def close(self, **counts: Any) -> None:
         """End the last shard and write the index with `counts` (documents, bytes, …) beside the tokens."""
         if self._file is not None:
             self._finish()
-        index = {
-            "vocabulary_size": self.vocabulary_size,
-            "tokens": self.tokens,
-            **counts,
-            "shards": self._shards,
-        }
-        write_json(self.folder / INDEX, index)
-
-    def _open(self) -> None:
-        name = f"tokens-{len(self._shards):05d}.bin"
-        self._file, self._sha256 = (self.folder / name).open("wb"), hashlib.sha256()
-        self._shards.append({"file": name, "tokens": 0})
+        sizes = {"vocabulary_size": self.vocabulary_size, "tokens": self.tokens}
+        write_json(self.folder / INDEX, {**sizes, **counts, "shards": self._shards})
 
     def _finish(self) -> None:
-        _sync(self._file)
+        self.flush()
         self._file.close()
         self._file = None
         self._shards[-1]["sha256"] = self._sha256.hexdigest()
@@ -114,15 +105,9 @@ class ShardWriter:
                 raise ValueError(f"shard {path} is shorter than the {size} bytes that were written to it")
             os.truncate(path, size)
         if self._shards and "sha256" not in self._shards[-1]:
-            path = self.folder / self._shards[-1]["file"]
-            with path.open("rb") as file:
-                self._sha256 = hashlib.file_digest(file, "sha256")
-            self._file = path.open("ab")
-
-
-def _sync(file: IO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+            self._file = (self.folder / self._shards[-1]["file"]).open("a+b")
+            self._file.seek(0)
+            self._sha256 = hashlib.file_digest(self._file, "sha256")
 
 
 class TokenStore:
@@ -130,16 +115,14 @@ class TokenStore:
 
     Attributes:
         tokens: length of the stream.
-        documents: number of documents in it.
-        bytes: UTF-8 bytes of their text.
+        documents, bytes: how many are in it, and their text in UTF-8.
         vocabulary_size: of the tokenizer; every id is below it.
         eos_id: the token before the first document and after each.
         sources: what the stream has of each source, by name; see `hcexp.data.text.tokens.interleave.Progress`.
 
     Args:
         folder: what `prepare` wrote.
-        verify: compare every shard with its checksum, unless that was done since it last changed: a damaged one must
-            not train a model.
+        verify: compare every shard with its checksum, unless that was done since it last changed.
 
     Raises:
         FileNotFoundError: the folder has no index.
@@ -186,16 +169,13 @@ class TokenStore:
         """
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop} of a stream of {self.tokens}")
-        out = np.empty(stop - start, dtype=np.int64)
+        parts = [np.empty(0, np.int64)]
         shard = int(np.searchsorted(self._starts, start, side="right")) - 1
-        filled = 0
-        while filled < len(out):
-            offset = start + filled - int(self._starts[shard])
-            length = min(len(out) - filled, self._shards[shard]["tokens"] - offset)
-            out[filled : filled + length] = self._file(shard).read(offset, offset + length)
-            filled += length
-            shard += 1
-        return out
+        while start < stop:
+            first, last = map(int, self._starts[shard : shard + 2])
+            parts.append(self._file(shard).read(start - first, min(stop, last) - first))
+            start, shard = last, shard + 1
+        return np.concatenate(parts, dtype=np.int64)
 
     def _file(self, shard: int) -> ShardFile:
         if shard not in self._files:

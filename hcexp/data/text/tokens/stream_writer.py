@@ -20,18 +20,9 @@ SHOW_SECONDS = 0.2  # between two looks at the progress
 
 
 class StreamWriter:
-    """EOS, document, EOS, document, EOS, … in the shards of an unfinished store.
+    """EOS, document, EOS, document, EOS, … in the shards of an unfinished store; the arguments are those of `prepare`.
 
-    Args:
-        folder: is gone on with if it has a journal; else made, or made anew.
-        source: the documents.
-        tokenizer: with the token that ends a document.
-        max_tokens: end the stream after so many, in the middle of a document if need be; None for all.
-        shard_tokens: tokens a file.
-
-    Raises:
-        ConnectionError: the hub cannot be reached.
-        OSError: the folder cannot be written.
+    The folder is gone on with if it has a journal; else made, or made anew.
     """
 
     def __init__(
@@ -55,13 +46,7 @@ class StreamWriter:
             self._progress = {name: Progress(weight) for name, (weight, _) in source.weighted.items()}
 
     def write(self, workers: int, save_every: float, progress: bool) -> None:
-        """Write all that is missing, and the index; the arguments are those of `prepare`.
-
-        Raises:
-            ValueError: the source has no text, or is broken.
-            ConnectionError: the hub cannot be reached.
-            OSError: no room left, or a worker process was killed.
-        """
+        """Write all that is missing, and the index; raises what `prepare` raises."""
         shown = saved = time.monotonic()
         before = self._counts()
         with (
@@ -85,10 +70,10 @@ class StreamWriter:
     def _append(self, of_one: Progress, chunk: Chunk) -> bool:
         """Write a chunk of a document of one source; False if it, or its EOS, was the last that has room."""
         text, ids, end = chunk
-        left = self._room()
+        left = float("inf") if self._max_tokens is None else self._max_tokens - self._writer.tokens
         fits = len(ids) < left
         if not fits:
-            text, ids = self._tokenizer.prefix(text, int(left)), ids[: int(left)]
+            text, ids = self._tokenizer.prefix(text, left), ids[:left]
         self._writer.append(ids)
         of_one.tokens += len(ids)
         of_one.bytes += len(text.encode())
@@ -99,28 +84,21 @@ class StreamWriter:
             self._writer.append(self._eos)
             of_one.tokens += 1
             of_one.position = end
-        return self._room() > 0
-
-    def _room(self) -> float:
-        return float("inf") if self._max_tokens is None else self._max_tokens - self._writer.tokens
+        return left > len(ids) + 1
 
     def _counts(self) -> dict[str, Any]:
-        sources = self._progress.values()
+        of_all = self._progress.values()
+        shares = [
+            1.0 if of_one.ran_out else self._sources[name].share(of_one.position, of_one.bytes)
+            for name, of_one in self._progress.items()
+        ]
+        share = np.average(shares, weights=[of_one.weight for of_one in of_all])  # about how much is written
         return {
-            "documents": sum(of_one.documents for of_one in sources),
+            "documents": sum(of_one.documents for of_one in of_all),
             "tokens": self._writer.tokens,
-            "text_bytes": sum(of_one.bytes for of_one in sources),
-            "share": self._share(),
+            "text_bytes": sum(of_one.bytes for of_one in of_all),
+            "share": max(share, self._writer.tokens / (self._max_tokens or float("inf"))),
         }
-
-    def _share(self) -> float:
-        """About how much of the stream is written, from 0 to 1."""
-        weights = sum(of_one.weight for of_one in self._progress.values())
-        done = 0.0
-        for name, of_one in self._progress.items():
-            share = 1.0 if of_one.ran_out else self._sources[name].share(of_one.position, of_one.bytes)
-            done += share * of_one.weight / weights
-        return done if self._max_tokens is None else max(done, self._writer.tokens / self._max_tokens)
 
     def _close(self) -> None:
         counts = self._counts()

@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from hcexp.data import corpus
+from hcexp.data.text.source import one_line
 from hcexp.data.text.tokens.words import WordTable, cuts_words_alike
 from hcexp.disk.checksum import checksum
 
@@ -106,15 +107,10 @@ def _load(name: str) -> Tokenizer:
         try:
             return Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises a bare Exception
-            raise ValueError(f"tokenizer={name!r} is not a tokenizer: {_line(error)}") from error
+            raise ValueError(f"tokenizer={name!r} is not a tokenizer: {one_line(error)}") from error
     if path.suffix == ".json" or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise FileNotFoundError(f"tokenizer={name!r}: there is no such file")
     try:
         return Tokenizer.from_pretrained(name)
     except Exception as error:
-        raise ConnectionError(f"tokenizer={name!r} is no file, nor on the hub: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    """The error's message as one line of bearable length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+        raise ConnectionError(f"tokenizer={name!r} is no file, nor on the hub: {one_line(error)}") from error

@@ -1,27 +1,21 @@
-import pickle
-
 import psutil
 import pytest
 
-from hcexp.data import Document, LocalSource, TextTokenizer, corpus
+from hcexp.data import Document, LocalSource, corpus
 from hcexp.data.text.tokens import encode
 from hcexp.data.text.tokens.chunks import split_document
 from hcexp.data.text.tokens.encode import Chunk, Encoder
 
-DOCUMENTS = [Document(f"document {i} " + "of words " * (i % 7), (0, i + 1)) for i in range(60)]
+DOCUMENTS = [Document(f"<|endoftext|> {i} " + "of words " * (i % 7), (0, i + 1)) for i in range(60)]
 
 
 def seen(found: list[Chunk]) -> list[tuple]:
     return [(text, ids.tolist(), end) for text, ids, end in found]
 
 
-@pytest.fixture
-def small_batches(monkeypatch):
+def test_other_processes_give_what_this_one_gives_until_one_is_killed(tokenizer, monkeypatch):
     monkeypatch.setattr(encode, "BATCH_CHUNKS", 4)
     monkeypatch.setattr(split_document, "__defaults__", (40,))
-
-
-def test_other_processes_give_what_this_one_gives_until_one_is_killed(tokenizer, small_batches):
     with Encoder(tokenizer) as here, Encoder(tokenizer, workers=2) as there:
         expected = seen(here.encode(DOCUMENTS))
         assert seen(there.encode(DOCUMENTS)) == expected
@@ -31,22 +25,13 @@ def test_other_processes_give_what_this_one_gives_until_one_is_killed(tokenizer,
         read = []
         next(there.encode(read.append(i) or document for i, document in enumerate(DOCUMENTS)))
         assert len(read) <= 4 * (2 + 2 * 2 + 1)  # no more is read ahead than said
-        process = next(p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline()))
-        process.kill()
+        next(p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())).kill()
         with pytest.raises(ChildProcessError, match=r"^one of the data.workers=2 processes was killed[^\n]*$"):
             while True:  # until it is noticed
                 list(there.encode(DOCUMENTS))
     ends = [end for _, _, end in expected]
     assert [end for end in ends if end] == [document.end for document in DOCUMENTS] and None in ends
     assert "".join(text for text, _, _ in expected) == "".join(document.text for document in DOCUMENTS)
-
-
-def test_a_tokenizer_in_another_process_takes_special_tokens_for_text(tokenizer):
-    there = pickle.loads(pickle.dumps(tokenizer))
-    text = "<|endoftext|> is text"
-    assert next(there.encode([text])).tolist() == next(tokenizer.encode([text])).tolist()
-    assert there.checksum == TextTokenizer().checksum
-    assert "_words" in vars(there) and "_words" not in vars(pickle.loads(pickle.dumps(there)))
 
 
 @pytest.mark.parametrize("domain", ["drama", "factbook", "novel"])
@@ -59,9 +44,5 @@ def test_cutting_does_not_change_the_tokens(tokenizer, domain):
         assert len(parts) > len(document) / length / 60
         assert all(len(part) >= length for part in parts[:-1])
         assert [i for ids in tokenizer.encode(parts) for i in ids.tolist()] == whole
-
-
-def test_what_cannot_or_need_not_be_cut_stays_whole():
-    assert list(split_document("a b c d", 7)) == ["a b c d"]
-    assert list(split_document("")) == [""]
-    assert list(split_document("x" * 100, 10)) == ["x" * 100]
+    for uncut, length in (("a b c d", 7), ("", 7), ("x" * 100, 10)):  # need not, or cannot be cut
+        assert list(split_document(uncut, length)) == [uncut]
