@@ -4,8 +4,12 @@ from math import sqrt
 
 import pytest
 import torch
+from torch import nn
 
+from hcexp.model import LanguageModel
 from hcexp.model.init import draw
+from hcexp.residual import PreNorm
+from tests.model.conftest import RESIDUAL, SIZES
 from tests.model.history import Dense
 
 
@@ -55,23 +59,25 @@ def test_what_a_mode_draws_itself_depends_on_the_seed(small):
     assert one.stream.scale.tolist() == [3.0, 0.5]  # a buffer is set, too
 
 
-def test_a_buffer_that_a_mode_leaves_unset_is_named(small):
+def test_what_a_mode_leaves_unset_is_named(small):
     class Forgetful(Dense):
         def reset_parameters(self):
             for connection in self.connections:
                 connection.reset_parameters()
 
-    with pytest.raises(ValueError, match="^Forgetful: reset_parameters leaves stream.scale unset$"):
-        small(Forgetful)
+    class Negligent(PreNorm):
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.alpha = nn.Parameter(torch.zeros(2))
+
+    for mode, name in ((Forgetful, "scale"), (Negligent, "alpha")):
+        with pytest.raises(ValueError, match=f"^{mode.__name__}: reset_parameters leaves stream.{name} unset$"):
+            small(mode)
 
 
 def test_weights_do_not_depend_on_where_the_model_was_built(small):
-    from hcexp.model import LanguageModel
-    from tests.model.conftest import RESIDUAL
-
-    sizes = {"d": 32, "layers": 3, "heads": 4, "inner": 48, "vocabulary_size": 100, "pad_vocabulary_to": 1}
     with torch.device("meta"):
-        model = LanguageModel(RESIDUAL["dhc"], **sizes, norm_affine=True, qk_norm=True)
+        model = LanguageModel(RESIDUAL["dhc"], **SIZES, norm_affine=True, qk_norm=True)
     model = model.to_empty(device="cpu")
     for parameter in model.parameters():
         parameter.data.fill_(float("nan"))

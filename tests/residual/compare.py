@@ -1,14 +1,9 @@
 """A stream carried through sublayers in which tokens meet, and the comparison of two such runs with their gradients."""
 
-from functools import partial
-
 import torch
 from torch import nn
 
-from tests.residual.conftest import NORMS
-
-# With weights and without: a norm with weights is no scaling, which is where a mode's algebra may end.
-EVERY_NORM = NORMS | {f"{name} with weights": partial(make, elementwise_affine=True) for name, make in NORMS.items()}
+from tests.residual import reference
 
 
 class CausalMean(nn.Module):
@@ -28,7 +23,7 @@ def centred(h):
 
 
 class CentredOutput(nn.Module):
-    """The sublayer with outputs of zero mean."""
+    """The sublayer with outputs of zero mean: what makes LayerNorm a scaling, as Eq. 16 has it."""
 
     def __init__(self, sublayer: nn.Module):
         super().__init__()
@@ -60,6 +55,11 @@ def bound(layers) -> list:
     return [lambda x, T=T, c=c: T(x, *c) for T, c in zip(layers, contexts(layers), strict=True)]
 
 
+def literal(stream, layers) -> list[tuple]:
+    """Each sublayer with the norm of its connection, as `reference` takes them."""
+    return list(zip(bound(layers), [reference.as_written(c.norm) for c in stream.connections], strict=True))
+
+
 def run(stream, layers, h):
     """Every state from the embedding on, and the reduced hidden vector."""
     states = [stream.expand(h)]
@@ -73,27 +73,30 @@ def draw(*shape: int):
     return (torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5).requires_grad_()
 
 
-def assert_same(ours, theirs, leaves):
-    """Forward, and the gradient to every leaf, none of which may be left out."""
+def assert_same(ours, theirs, leaves, others=None):
+    """Forward, and the gradient to every leaf (to theirs of `others`), none of which may be left out."""
     torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
     weight = torch.randn(ours.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    gradients = [torch.autograd.grad((given * weight).sum(), leaves, retain_graph=True) for given in (ours, theirs)]
+    gradients = [
+        torch.autograd.grad((end * weight).sum(), of, retain_graph=True)
+        for end, of in ((ours, leaves), (theirs, others or leaves))
+    ]
     for own, other in zip(*gradients, strict=True):
-        assert own.abs().max() > 0
-        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-9)
+        assert other.abs().max() > 0
+        torch.testing.assert_close(own.view_as(other), other, rtol=1e-9, atol=1e-9)
 
 
-def whole(stream, layers, h):
-    """The run as a function of the embedding and of the stream's parameters, and those: what gradcheck takes."""
+def assert_finite_differences(stream, h):
+    """The gradients to the embedding and to the stream's trained parameters are those of finite differences."""
+    layers = blocks(stream.d, len(stream.connections) // 2)
     names = [name for name, p in stream.named_parameters() if p.requires_grad]
-    given = [h, *(stream.get_parameter(name).detach().clone().requires_grad_() for name in names)]
-    network = Network(stream, layers)
 
-    def function(h, *values):
-        values = {f"stream.{name}": value for name, value in zip(names, values, strict=True)}
-        return torch.func.functional_call(network, values, (h,))
+    def end(h, *values):
+        given = {f"stream.{name}": value for name, value in zip(names, values, strict=True)}
+        return torch.func.functional_call(Network(stream, layers), given, (h,))
 
-    return function, given
+    values = [stream.get_parameter(name).detach().clone().requires_grad_() for name in names]
+    assert torch.autograd.gradcheck(end, (h, *values))
 
 
 class Network(nn.Module):

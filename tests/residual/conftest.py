@@ -1,6 +1,6 @@
-"""Every setting of every registered mode, and small sublayers to carry."""
+"""Every setting of every registered mode, and streams in float64."""
 
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -8,16 +8,21 @@ from torch import nn
 
 from tests.registered import label, residual, settings
 
-KINDS = ("attention", "feed_forward") * 2
+D = 6
 NORMS = {
     "layer_norm": partial(nn.LayerNorm, bias=False, eps=1e-5, elementwise_affine=False),
     "rms_norm": partial(nn.RMSNorm, eps=1e-6, elementwise_affine=False),
 }
+# With weights and without: a norm with weights is no scaling, which is where a mode's algebra may end.
+EVERY_NORM = NORMS | {f"{name} with weights": partial(make, elementwise_affine=True) for name, make in NORMS.items()}
 
 
 @pytest.fixture(params=settings(), ids=label)
 def setting(request):
-    return request.param
+    return composed(*request.param)
+
+
+composed = cache(residual)
 
 
 @pytest.fixture(params=sorted(NORMS))
@@ -25,9 +30,9 @@ def norm(request):
     return NORMS[request.param]
 
 
-def stream_of(setting, d: int, norm, *, perturbed: bool):
-    """A float64 stream in its initial state, or with every parameter moved away from it."""
-    stream = residual(*setting)(d, KINDS, norm).double()
+def made(mode, norm, *, d=D, blocks=2, perturbed=True, **knobs):
+    """A stream as it starts, or with every parameter moved away from that."""
+    stream = mode(d, ("attention", "feed_forward") * blocks, norm, **knobs).double()
     stream.reset_parameters()
     if perturbed:
         perturb(stream)
@@ -39,15 +44,3 @@ def perturb(module: nn.Module, scale: float = 0.5) -> None:
     generator = torch.Generator().manual_seed(1)
     for parameter in module.parameters():
         parameter += scale * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-
-
-class Centred(nn.Module):
-    def forward(self, x):
-        return x - x.mean(-1, keepdim=True)
-
-
-def sublayers(d: int, *, centred: bool = False) -> list[nn.Module]:
-    """`centred` ones have outputs of zero mean: what makes LayerNorm a scaling, as Eq. 16 has it."""
-    torch.manual_seed(2)
-    last = Centred if centred else nn.Identity
-    return [nn.Sequential(nn.Linear(d, d), nn.Tanh(), last()).double() for _ in KINDS]

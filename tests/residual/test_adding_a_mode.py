@@ -9,6 +9,7 @@ import torch
 from hydra.errors import MissingConfigException
 
 from hcexp.configuration import compose
+from tests.registered import residual
 from tests.residual import test_stream, test_unfolding
 from tests.residual.conftest import NORMS
 
@@ -34,30 +35,28 @@ def my_modes(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_it_trains(my_modes, make_run):
-    plain = make_run("residual=pre_norm").train()
+def test_it_trains(my_modes, make_run, trained):
     run = make_run(*MODE)
-    result = run.train()
+    result, plain = run.train(), trained.pre_norm.result()
     assert result["state"] == "finished" and result["parameters"] == plain["parameters"] + 4
     assert result["metrics"]["local/mean/loss"] != plain["metrics"]["local/mean/loss"]
     assert all(connection.alpha.item() != 0 for connection in run.model.stream.connections)
 
 
-def test_it_holds_to_what_every_mode_must(my_modes):
-    for norm in NORMS.values():
-        test_stream.test_own_code_equals_the_plain_operator(MODE, norm)
-        test_stream.test_expand_and_reduce_follow_their_weights(MODE, norm)
-        test_stream.test_parameters_can_be_set_after_the_meta_device(MODE, norm)
-        test_unfolding.test_inputs_are_the_weighted_sums_of_all_outputs_before(MODE, norm)
-
-
-def test_a_mode_that_states_other_coefficients_than_it_has_is_caught(my_modes, monkeypatch):
+def test_it_holds_to_what_every_mode_must_and_is_caught_where_it_states_what_it_is_not(my_modes, monkeypatch):
     from my_modes.re_zero import ReZeroConnection
+
+    mode = residual(*MODE)
+    for norm in NORMS.values():
+        test_stream.test_own_code_equals_the_plain_operator(mode, norm)
+        test_stream.test_expand_and_reduce_follow_their_weights(mode, norm)
+        test_stream.test_parameters_can_be_set_after_the_meta_device(mode, norm)
+        test_unfolding.test_inputs_are_the_weighted_sums_of_all_outputs_before(mode, norm)
 
     stated = ReZeroConnection.coefficients
     monkeypatch.setattr(ReZeroConnection, "coefficients", lambda *a: stated(*a)._replace(B=torch.ones(1).double()))
     with pytest.raises(AssertionError):
-        test_stream.test_own_code_equals_the_plain_operator(MODE, NORMS["rms_norm"])
+        test_stream.test_own_code_equals_the_plain_operator(mode, NORMS["rms_norm"])
 
 
 def test_its_choice_is_recorded_and_known_by_the_search_path_alone(my_modes):

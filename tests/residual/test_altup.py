@@ -7,12 +7,11 @@ import torch
 
 from hcexp.residual import AltUp, hyper_connect
 from tests.residual import reference
-from tests.residual.compare import EVERY_NORM, assert_same, blocks, bound, draw, run, whole
-from tests.residual.conftest import NORMS, perturb
+from tests.residual.compare import assert_finite_differences, assert_same, blocks, bound, draw, literal, run
+from tests.residual.conftest import EVERY_NORM, NORMS, made
 
 D = 4
 BLOCKS = 5  # one more than streams: the active one comes round again for every n here
-KINDS = ("attention", "feed_forward") * BLOCKS
 FORMS = [
     {"active": active, "embedding": embedding, "per": per}
     for active, embedding, per in product(("alternating", "fixed"), ("recycled", "widened"), ("block", "sublayer"))
@@ -21,24 +20,8 @@ every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: ",".join(fo
 every_n = pytest.mark.parametrize("n", [1, 2, 3, 4])
 
 
-def altup(norm, *, kinds=KINDS, perturbed=True, **knobs):
-    stream = AltUp(D, kinds, norm, **knobs).double()
-    stream.reset_parameters()
-    if perturbed:
-        perturb(stream)
-    return stream
-
-
-def literal(stream, layers, h, *, active, embedding, per):
-    """The streams in the end, as a list; the streams' own embeddings are slices of h, or all of them h."""
-    n = stream.n
-    sublayers = list(zip(bound(layers), [reference.as_written(c.norm) for c in stream.connections], strict=True))
-    size = {"block": 2, "sublayer": 1}[per]
-    grouped = [sublayers[i : i + size] for i in range(0, len(sublayers), size)]
-    stars = [number % n if active == "alternating" else 0 for number in range(len(grouped))]
-    corrections = [c.correction for c in stream.connections[size - 1 :: size]]
-    start = list(h.split(D, dim=-1)) if embedding == "widened" else [h] * n
-    return reference.altup(start, grouped, stars, [c.P for c in corrections], [c.g for c in corrections])
+def altup(norm, **knobs):
+    return made(AltUp, norm, d=D, **{"blocks": BLOCKS, **knobs})
 
 
 @every_form
@@ -46,12 +29,16 @@ def literal(stream, layers, h, *, active, embedding, per):
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm with weights"])
 def test_equals_its_definition(name, n, form):
     stream = altup(EVERY_NORM[name], n=n, **form)
-    layers, h = blocks(D, BLOCKS), draw(2, 3, stream.embedding_dim)
+    layers, h, recycled = blocks(D, BLOCKS), draw(2, 3, stream.embedding_dim), form["embedding"] == "recycled"
     _, ours = run(stream, layers, h)
-    streams = literal(stream, layers, h, **form)
-    end = sum(streams) if form["embedding"] == "recycled" else torch.cat(streams, dim=-1)
-    theirs = reference.as_written(stream.norm)(end)
-    assert ours.shape == (2, 3, D if form["embedding"] == "recycled" else n * D)
+    size = 2 if form["per"] == "block" else 1
+    sublayers = literal(stream, layers)
+    grouped = [sublayers[i : i + size] for i in range(0, len(sublayers), size)]
+    stars = [number % n if form["active"] == "alternating" else 0 for number in range(len(grouped))]
+    corrections = [c.correction for c in stream.connections[size - 1 :: size]]
+    start = [h] * n if recycled else list(h.split(D, dim=-1))
+    streams = reference.altup(start, grouped, stars, [c.P for c in corrections], [c.g for c in corrections])
+    theirs = reference.as_written(stream.norm)(sum(streams) if recycled else torch.cat(streams, dim=-1))
     assert_same(ours, theirs, [h, *stream.parameters(), *layers.parameters()])
 
 
@@ -62,16 +49,14 @@ def test_starts_as_pre_norm_in_every_stream(n, form, norm):
     """P = I and g = 1, between layers and within them; all the streams of a widened embedding alike."""
     stream, layers, h = altup(norm, n=n, perturbed=False, **form), blocks(D, BLOCKS), draw(2, 3, D)
     states, hidden = run(stream, layers, h.repeat(1, 1, n) if form["embedding"] == "widened" else h)
-    for k, state in enumerate(states):
-        sublayers = list(zip(bound(layers), [reference.as_written(norm(D))] * len(KINDS), strict=True))
-        done = k - 1 if state.layer is not None else k
-        for i in range(n):
-            expected = reference.pre_norm(h, sublayers[:done])
-            torch.testing.assert_close(state.H[..., i, :], expected, rtol=1e-12, atol=1e-12)
-        if state.layer is not None:
-            torch.testing.assert_close(state.layer, reference.pre_norm(h, sublayers[:k]), rtol=1e-12, atol=1e-12)
-    within = [state.layer is not None for state in states]
-    assert within == [form["per"] == "block" and k % 2 == 1 for k in range(len(states))]
+    sublayers = literal(stream, layers)
+    for k, (H, layer) in enumerate(states):
+        within = form["per"] == "block" and k % 2 == 1
+        assert (layer is not None) == within
+        expected = reference.pre_norm(h, sublayers[: k - within])
+        torch.testing.assert_close(H, torch.stack([expected] * n, -2), rtol=1e-12, atol=1e-12)
+        if within:
+            torch.testing.assert_close(layer, reference.pre_norm(h, sublayers[:k]), rtol=1e-12, atol=1e-12)
     plain = reference.pre_norm(h, sublayers)
     end = n * plain if form["embedding"] == "recycled" else plain.repeat(1, 1, n)
     torch.testing.assert_close(hidden, reference.as_written(stream.norm)(end), rtol=1e-11, atol=1e-11)
@@ -79,8 +64,8 @@ def test_starts_as_pre_norm_in_every_stream(n, form, norm):
 
 @every_form
 def test_gradients_are_those_of_finite_differences(form):
-    stream = altup(EVERY_NORM["layer_norm with weights"], kinds=KINDS[:4], n=3, **form)
-    assert torch.autograd.gradcheck(*whole(stream, blocks(D, 2), draw(1, 2, stream.embedding_dim)))
+    stream = altup(EVERY_NORM["layer_norm with weights"], blocks=2, n=3, **form)
+    assert_finite_differences(stream, draw(1, 2, stream.embedding_dim))
 
 
 def e(i, n):
@@ -90,41 +75,26 @@ def e(i, n):
 @torch.no_grad()
 @every_n
 @pytest.mark.parametrize("active", ["alternating", "fixed"])
-def test_the_matrix_of_a_sublayer(n, active, norm):
-    """A_m = e_j*, B = g, A_rᵀ = P - g P_j* + g e_j*ᵀ; the stream that a block needs beside these stays out of it."""
-    stream, layers = altup(norm, n=n, active=active, per="sublayer"), blocks(D, BLOCKS)
+@pytest.mark.parametrize("per", ["block", "sublayer"])
+def test_its_matrices(per, n, active, norm):
+    """Of a sublayer: A_m = e_j*, B = g, A_rᵀ = P - g P_j* + g e_j*ᵀ; the stream that a block needs stays out of it.
+    Of a block's attention: A_m = e_j*, B = e_n+1, A_r = diag(I, 0) and 1 at (j*, n+1).
+    Of its feed-forward: A_m = e_n+1, B = (g, 0), A_rᵀ = [P - g P_j* | g] over a row of zeros."""
+    stream, layers = altup(norm, n=n, active=active, per=per), blocks(D, BLOCKS)
     states, _ = run(stream, layers, draw(1, 2, D))
     for k, (connection, state) in enumerate(zip(stream.connections, states, strict=False)):
-        P, g, star = connection.correction.P, connection.correction.g, k % n if active == "alternating" else 0
-        A_rT = P - g[:, None] @ P[star][None] + g[:, None] @ e(star, n)[None]
-        B, A_m, A_r = connection.coefficients(state, state.H[..., 0, :])
-        torch.testing.assert_close(B, torch.cat((g, torch.zeros(1).double())))
-        torch.testing.assert_close(A_m, e(star, n + 1))
-        torch.testing.assert_close(A_r[:n, :n], A_rT.T)
-        assert not A_r[n].any() and not A_r[:, n].any()
-
-
-@torch.no_grad()
-@every_n
-@pytest.mark.parametrize("active", ["alternating", "fixed"])
-def test_the_matrices_of_a_block(n, active, norm):
-    """Attention: A_m = e_j*, B = e_n+1, A_r = diag(I, 0) and 1 at (j*, n+1).
-    Feed-forward: A_m = e_n+1, B = (g, 0), A_rᵀ = [P - g P_j* | g] over a row of zeros."""
-    stream, layers = altup(norm, n=n, active=active), blocks(D, BLOCKS)
-    states, _ = run(stream, layers, draw(1, 2, D))
-    for k, (connection, state) in enumerate(zip(stream.connections, states, strict=False)):
-        star = k // 2 % n if active == "alternating" else 0
-        B, A_m, A_r = connection.coefficients(state, state.H[..., 0, :])
-        if k % 2 == 0:
-            kept = torch.diag(1 - e(n, n + 1))
-            kept[star, n] = 1
-            expected = e(n, n + 1), e(star, n + 1), kept
+        number = k if per == "sublayer" else k // 2
+        star = number % n if active == "alternating" else 0
+        A_rT = torch.zeros(n + 1, n + 1).double()
+        if per == "block" and k % 2 == 0:
+            A_rT[:n, :n], A_rT[n, star] = torch.eye(n), 1
+            expected = e(n, n + 1), e(star, n + 1), A_rT.T
         else:
-            P, g = connection.correction.P, connection.correction.g
-            A_rT = torch.zeros(n + 1, n + 1).double()
-            A_rT[:n, :n], A_rT[:n, n] = P - torch.outer(g, P[star]), g
-            expected = torch.cat((g, torch.zeros(1).double())), e(n, n + 1), A_rT.T
-        for own, other in zip((B, A_m, A_r), expected, strict=True):
+            P, g, read = connection.correction.P, connection.correction.g, star if per == "sublayer" else n
+            A_rT[:n, :n] = P - torch.outer(g, P[star])
+            A_rT[:n, read] += g
+            expected = torch.cat((g, torch.zeros(1).double())), e(read, n + 1), A_rT.T
+        for own, other in zip(connection.coefficients(state, state.H[..., 0, :]), expected, strict=True):
             torch.testing.assert_close(own, other)
 
 
@@ -151,17 +121,9 @@ def test_its_matrices_are_the_whole_mode(form, norm):
 )
 def test_an_unknown_form_is_refused(knob, value, allowed):
     with pytest.raises(ValueError, match=f"residual.{knob}={value} .*{allowed}"):
-        AltUp(D, KINDS, NORMS["layer_norm"], **{knob: value})
+        altup(NORMS["layer_norm"], **{knob: value})
 
 
-@pytest.mark.parametrize("n", [0, 1.5, True])
-def test_a_number_of_streams_that_is_none_is_refused(n):
-    with pytest.raises(ValueError, match=f"residual.n={n} .*from 1 to 1024"):
-        AltUp(D, KINDS, NORMS["layer_norm"], n=n)
-
-
-def test_a_block_needs_both_sublayers_and_a_sublayer_does_not():
-    kinds = ("attention", "attention", "feed_forward")
-    with pytest.raises(ValueError, match="attention, attention, feed_forward"):
-        AltUp(D, kinds, NORMS["layer_norm"], per="block")
-    assert len(AltUp(D, kinds, NORMS["layer_norm"], per="sublayer").connections) == 3
+def test_layers_that_are_sublayers_need_no_blocks():
+    stream = AltUp(D, ("attention", "attention", "feed_forward"), NORMS["layer_norm"], per="sublayer")
+    assert [connection.active for connection in stream.connections] == [0, 1, 0]

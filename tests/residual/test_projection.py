@@ -29,11 +29,8 @@ def test_equals_norm_then_project(name):
     torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
     leaves = [H, W, *norm.parameters()]
     weight = torch.randn(plain.shape, dtype=torch.float64)
-    for a, b in zip(
-        torch.autograd.grad((fast * weight).sum(), leaves),
-        torch.autograd.grad((plain * weight).sum(), leaves),
-        strict=True,
-    ):
+    gradients = [torch.autograd.grad((end * weight).sum(), leaves) for end in (fast, plain)]
+    for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
@@ -44,11 +41,7 @@ def test_bfloat16_is_projected_in_float32():
 
 def test_no_normed_copy_is_kept_for_the_backward_pass():
     """What is saved beside the input itself is small: a number a vector, and a skinny projection."""
-    H = torch.randn(64, 4, 7, requires_grad=True)
-    W = torch.randn(7, 3, requires_grad=True)
-    saved = []
-    norm = nn.LayerNorm(7, elementwise_affine=False)
+    H, W, saved = torch.randn(64, 4, 7, requires_grad=True), torch.randn(7, 3, requires_grad=True), []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
-        normed_projection(H, W, norm)
-    large = [t for t in saved if t.numel() >= H.numel() and t.data_ptr() != H.data_ptr()]
-    assert not large
+        normed_projection(H, W, nn.LayerNorm(7, elementwise_affine=False))
+    assert not [t for t in saved if t.numel() >= H.numel() and t.data_ptr() != H.data_ptr()]

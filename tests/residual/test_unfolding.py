@@ -2,68 +2,43 @@
 
 import pytest
 import torch
-from torch import nn
 
 from hcexp.residual import Coefficients
 from hcexp.residual.operator import read
 from hcexp.residual.unfolding import unfold
-from tests.residual.conftest import KINDS, Centred, stream_of, sublayers
-
-D = 6
-
-
-def pass_through(stream, layers, h):
-    """States, outputs and coefficients of a run, and what each sublayer was given."""
-    states, given, outputs, coefficients = [stream.expand(h)], [], [], []
-    for connection, layer in zip(stream.connections, layers, strict=True):
-
-        def watched(x, layer=layer):
-            given.append(x)
-            outputs.append(layer(x))
-            return outputs[-1]
-
-        states.append(connection(states[-1], watched))
-        coefficients.append(connection.coefficients(states[-2], outputs[-1]))
-    return states, given, outputs, coefficients
+from tests.residual.compare import bound
+from tests.residual.conftest import D
+from tests.residual.test_stream import carried
 
 
 @torch.no_grad()
 def test_inputs_are_the_weighted_sums_of_all_outputs_before(setting, norm):
     """`h_k = Σ_j c_kj T_j` (Eq. 20), the hidden vector in the end, and each stream on its way (Eq. 29)."""
-    centred = isinstance(norm(D), nn.LayerNorm)
-    stream = stream_of(setting, D, norm, perturbed=True)
-    h = torch.randn(2, 5, stream.embedding_dim // D, D, generator=torch.Generator().manual_seed(0)).double()
-    h = Centred()(h) if centred else h
-    states, given, outputs, coefficients = pass_through(stream, sublayers(D, centred=centred), h.flatten(-2))
+    stream, layers, _, h = carried(setting, norm)
+    states, given, outputs, coefficients = [stream.expand(h)], [], [], []
+    for connection, T in zip(stream.connections, bound(layers), strict=True):
+        states.append(connection(states[-1], lambda x, T=T: given.append(x) or outputs.append(T(x)) or outputs[-1]))
+        coefficients.append(connection.coefficients(states[-2], outputs[-1]))
 
     C_0, C, channels = unfold(stream.expand_weights(), coefficients, stream.reduce_weights(states[-1]))
-    T = torch.cat((h, torch.stack(outputs, dim=-2)), dim=-2)  # (batch, seq, slices + L, d)
-    inputs = C_0 @ T
+    T = torch.cat((h.unflatten(-1, (-1, D)), torch.stack(outputs, dim=-2)), dim=-2)  # (batch, seq, slices + L, d)
+    inputs, L, slices = C_0 @ T, len(layers), stream.embedding_dim // D
     if channels is not None:
-        torch.testing.assert_close(C_0[..., : len(KINDS), :], channels.mean(dim=-2))
-        inputs[..., : len(KINDS), :] = torch.einsum("...kdj,...jd->...kd", channels, T)
+        torch.testing.assert_close(C_0[..., :L, :], channels.mean(dim=-2))
+        inputs[..., :L, :] = torch.einsum("...kdj,...jd->...kd", channels, T)
     for k, connection in enumerate(stream.connections):
-        streams = stream.streams(states[k])
-        torch.testing.assert_close(inputs[..., k, :], read(streams, coefficients[k].A_m), rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(connection.normed(inputs[..., k, :]), given[k], rtol=1e-9, atol=1e-9)
+        x = inputs[..., k, :]
+        torch.testing.assert_close(x, read(stream.streams(states[k]), coefficients[k].A_m), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(connection.normed(x), given[k], rtol=1e-9, atol=1e-9)
         passing = torch.einsum("...ij,...jd->...id", C[..., k, :], T)
         written = coefficients[k].B.unsqueeze(-1) * outputs[k].unsqueeze(-2)
         after, n = stream.streams(states[k + 1]), written.shape[-2]
         torch.testing.assert_close(passing[..., :n, :] + written, after, rtol=1e-10, atol=1e-10)
         assert not passing[..., n:, :].any()
-    hidden = inputs[..., len(KINDS) :, :].flatten(-2)
-    torch.testing.assert_close(stream.norm(hidden), stream.reduce(states[-1]), rtol=1e-9, atol=1e-9)
-
-
-def test_no_output_counts_before_it_is_made(setting, norm):
-    centred = isinstance(norm(D), nn.LayerNorm)
-    stream = stream_of(setting, D, norm, perturbed=True)
-    h = torch.randn(1, 2, stream.embedding_dim, dtype=torch.float64)
-    states, _, _, coefficients = pass_through(stream, sublayers(D, centred=centred), h)
-    C_0, C, _ = unfold(stream.expand_weights(), coefficients, stream.reduce_weights(states[-1]))
-    slices = stream.embedding_dim // D
-    for k in range(len(KINDS)):
+        # No output counts before it is made.
         assert not C_0[..., k, slices + k :].any() and not C[..., k, slices + k :].any()
+    hidden = inputs[..., L:, :].flatten(-2)
+    torch.testing.assert_close(stream.norm(hidden), stream.reduce(states[-1]), rtol=1e-9, atol=1e-9)
 
 
 def test_by_hand():
