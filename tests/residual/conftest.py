@@ -1,6 +1,6 @@
 """Every setting of every registered mode, and streams in float64."""
 
-from functools import cache, partial
+from functools import partial
 
 import pytest
 import torch
@@ -19,10 +19,7 @@ EVERY_NORM = NORMS | {f"{name} with weights": partial(make, elementwise_affine=T
 
 @pytest.fixture(params=settings(), ids=label)
 def setting(request):
-    return composed(*request.param)
-
-
-composed = cache(residual)
+    return residual(*request.param)
 
 
 @pytest.fixture(params=sorted(NORMS))

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from hcexp.residual import PreNorm, hyper_connect
-from tests.registered import MODES
+from tests.registered import MODES, residual
 from tests.residual.compare import blocks, bound, centred, draw, run
-from tests.residual.conftest import D, composed, made
+from tests.residual.conftest import D, made
 
 
 def carried(setting, norm, *, seq=5):
@@ -73,7 +73,7 @@ def test_parameters_can_be_set_after_the_meta_device(setting, norm):
 
 @pytest.mark.parametrize("n", [0, -1, True, 1.5, 2.0, 1025, 10**30])
 def test_a_rate_that_no_stream_can_have_is_named(n, norm):
-    modes = [composed(f"residual={mode}") for mode in MODES]
+    modes = [residual(f"residual={mode}") for mode in MODES]
     for mode in (mode for mode in modes if "n" in mode.keywords):
         with pytest.raises(ValueError, match=f"^residual.n={n} is the expansion rate: .* whole number from 1 to 1024$"):
             made(mode, norm, n=n)
@@ -86,4 +86,4 @@ def test_what_derives_from_pre_norm_is_not_plain(norm):
         pass
 
     assert made(PreNorm, norm).plain and not made(Derived, norm).plain
-    assert [mode for mode in MODES if made(composed(f"residual={mode}"), norm).plain] == ["pre_norm"]
+    assert [mode for mode in MODES if made(residual(f"residual={mode}"), norm).plain] == ["pre_norm"]
