@@ -6,11 +6,10 @@
 from typing import TYPE_CHECKING
 
 from hcexp.data.text.files import find_files
-from hcexp.data.text.hub import HubSource
 from hcexp.data.text.local import LocalSource
-from hcexp.data.text.mixture import Mixture, make_source
+from hcexp.data.text.mixture import make_source
 from hcexp.data.text.source import Document, Position, Source
-from hcexp.data.text.tokens.prepare import fingerprint, prepare
+from hcexp.data.text.tokens.prepare import prepare
 from hcexp.data.text.tokens.shards import TokenStore
 from hcexp.data.text.tokens.tokenizer import TextTokenizer
 
@@ -19,16 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Document",
-    "HubSource",
     "LocalSource",
-    "Mixture",
     "Position",
     "Source",
     "TextData",
     "TextTokenizer",
     "TokenStore",
     "find_files",
-    "fingerprint",
     "make_source",
     "prepare",
 ]

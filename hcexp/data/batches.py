@@ -50,9 +50,7 @@ def batch_indices(seed: int, step: int, batch_size: int, samples: int, cache: Pa
     The order runs through every sample once an epoch, in a permutation keyed by (seed, epoch); a batch may span the
     border of two. Orders of very many samples lie in the folder `cache`, unless it is None.
 
-    Raises:
-        ValueError: an argument is out of range.
-        OSError: the cache cannot be read or written.
+    Raises ValueError for an argument out of range, OSError if the cache cannot be read or written.
     """
     limits = {"seed": (seed, 0), "step": (step, 0), "batch_size": (batch_size, 1), "samples": (samples, 1)}
     for name, (value, least) in limits.items():

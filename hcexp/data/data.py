@@ -66,8 +66,7 @@ class Data(ABC):
     def train_loader(self, trainer: Any) -> StepLoader:
         """The batches of this process, from the Lightning trainer's optimiser step to its `max_steps`.
 
-        Raises:
-            ValueError: a trainer without `max_steps`; a batch that cannot be cut evenly.
+        Raises ValueError for a trainer without `max_steps`, and a batch that cannot be cut evenly.
         """
         if trainer.max_steps < 0:
             raise ValueError(f"trainer.max_steps={trainer.max_steps}: allowed is 0 or more optimiser steps")

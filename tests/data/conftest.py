@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from hcexp.data import Mixture, TextTokenizer, TokenStore
+from hcexp.data import TextTokenizer, TokenStore
+from hcexp.data.text.mixture import Mixture
 from hcexp.data.text.tokens.shards import ShardWriter
 
 

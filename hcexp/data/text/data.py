@@ -38,8 +38,7 @@ class TextData(Data):
         source: `files`, with what else `LocalSource` takes; or `hub`, with what `HubSource` takes; or `mixture`, see
             `Mixture`. Without any of the three the corpus is the shipped one.
 
-    Raises:
-        ValueError: an argument is out of range, or does not go with another.
+    Raises ValueError for an argument that is out of range, or does not go with another.
     """
 
     def __init__(

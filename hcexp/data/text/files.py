@@ -13,9 +13,7 @@ _KNOWN = f"{' '.join(FORMATS)} (text also with {' '.join(COMPRESSIONS)})"
 def find_files(files: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
     """The files that a path, glob or folder, or a list of these, stands for.
 
-    Raises:
-        FileNotFoundError: one of them stands for no file.
-        ValueError: a file of unknown format, or an empty list.
+    Raises FileNotFoundError if one of them stands for none, ValueError for an unknown format or an empty list.
     """
     if isinstance(files, str | os.PathLike):
         files = [files]
@@ -43,14 +41,16 @@ def _find(entry: Path) -> list[Path]:
     if entry.is_file():
         return [entry]
     if entry.is_dir():
-        found = sorted(path for path in entry.rglob("*") if path.is_file() and _suffix(path) in FORMATS)
-        if not found:
-            raise FileNotFoundError(f"files={str(entry)!r}: no {_KNOWN} in this folder")
-        return found
-    found = sorted(path for path in map(Path, glob.glob(str(entry), recursive=True)) if path.is_file())
-    if not found:
-        raise FileNotFoundError(f"files={str(entry)!r}: no such file, and a glob that matches nothing")
-    return found
+        found = (path for path in entry.rglob("*") if _suffix(path) in FORMATS)
+        missing = f"no {_KNOWN} in this folder"
+    else:
+        found, missing = (
+            map(Path, glob.glob(str(entry), recursive=True)),
+            "no such file, and a glob that matches nothing",
+        )
+    if files := sorted(path for path in found if path.is_file()):
+        return files
+    raise FileNotFoundError(f"files={str(entry)!r}: {missing}")
 
 
 def _suffix(path: PurePath) -> str:

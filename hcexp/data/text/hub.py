@@ -24,8 +24,7 @@ class HubSource(Rows):
 
     Args:
         hub: the dataset's name, or the path of a folder in a hub's place.
-        config: its configuration.
-        split: its split.
+        config, split: those of the dataset.
         column, document_start: see `Rows`.
         revision: the commit; a folder needs none.
         data_files: files of its repository, a glob or several, in place of its configurations.

@@ -24,8 +24,7 @@ class Mixture:
             not sum to 1.
         cache: see `LocalSource`.
 
-    Raises:
-        ValueError: no source, or one without a weight, with a bad weight or bad arguments.
+    Raises ValueError for no source, or one without a weight, with a bad weight or bad arguments.
     """
 
     def __init__(self, sources: Mapping[str, Mapping[str, Any]], cache: str | Path | None = None):
@@ -51,8 +50,7 @@ class Mixture:
 def make_source(knobs: Mapping[str, Any], cache: str | Path | None = None) -> Source | Mixture:
     """The source that `files`, `hub` or `mixture`, and what goes with it, stand for; None counts as not given.
 
-    Raises:
-        ValueError: not exactly one of the three; a knob that does not go with it, or has a bad value.
+    Raises ValueError unless it is one of the three, and for a knob that does not go with it or has a bad value.
     """
     given = {name: value for name, value in knobs.items() if value is not None}
     kinds = {"files": (LocalSource, {"cache": cache}), "hub": (HubSource, {}), "mixture": (Mixture, {"cache": cache})}

@@ -15,8 +15,8 @@ import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from hcexp.data import HubSource
 from hcexp.data.text import reading
+from hcexp.data.text.hub import HubSource
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 

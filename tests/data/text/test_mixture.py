@@ -1,6 +1,7 @@
 import pytest
 
-from hcexp.data import LocalSource, Mixture, prepare
+from hcexp.data import LocalSource, prepare
+from hcexp.data.text.mixture import Mixture
 
 
 @pytest.fixture

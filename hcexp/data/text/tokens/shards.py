@@ -152,9 +152,6 @@ class TokenStore:
         """Of the stream's content, from the index; also of how it is cut into shards."""
         return checksum(self.vocabulary_size, [shard["sha256"] for shard in self._shards])
 
-    def __len__(self) -> int:
-        return self.tokens
-
     def __getitem__(self, key: slice) -> np.ndarray:
         if not isinstance(key, slice) or key.step not in (None, 1):
             raise TypeError(f"index {key!r}: allowed are slices of step 1")
@@ -163,9 +160,7 @@ class TokenStore:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Tokens [start, stop) of the stream, across shard borders: int64, shape (stop - start,).
 
-        Raises:
-            IndexError: the stream does not have them.
-            OSError: in one line, if a shard does not give them.
+        Raises IndexError if the stream does not have them, OSError in one line if a shard does not give them.
         """
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop} of a stream of {self.tokens}")

@@ -36,11 +36,7 @@ _BECOME_ASCII = ("\u037e", "\u1fef", "\u212a")
 
 
 class WordTable(dict[str, bytes]):
-    """Words and their ids, uint32; one that is missing is encoded and put into the table.
-
-    Args:
-        tokenizer: one for which `cuts_words_alike` holds.
-    """
+    """Words and their ids, uint32, of a tokenizer that `cuts_words_alike`; a missing one is encoded and put into it."""
 
     def __init__(self, tokenizer: Tokenizer):
         super().__init__()
