@@ -168,6 +168,10 @@ class StepLoader:
             num_workers=self._workers,
             pin_memory=torch.cuda.is_available(),
         )
+        return self._in_one_line(iter(batches))  # no generator itself: the step is that of this moment
+
+    @staticmethod
+    def _in_one_line(batches: Iterator[Batch]) -> Iterator[Batch]:
         try:
             yield from batches
         except OSError as error:  # of a worker process: torch puts its traceback before what it says

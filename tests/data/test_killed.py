@@ -36,7 +36,7 @@ def kill_in_its_middle(act, cache: Path, workers: int) -> None:
     os.kill(pid, signal.SIGKILL)
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
     gone, alive = psutil.wait_procs(children, timeout=10)
-    assert len(gone) >= workers and not alive
+    assert (gone or not workers) and not alive
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def _make(folder: Path, source: Source | Mixture, tokenizer: TextTokenizer, max_
     try:
         if not (unfinished / INDEX).is_file():  # else a killed process had all but given it its name
             StreamWriter(unfinished, source, tokenizer, max_tokens, shard_tokens).write(workers, save_every, progress)
-        (unfinished / JOURNAL).unlink(missing_ok=True)
+        for journal in unfinished.glob(f"{JOURNAL}*"):  # a process that was killed may have left half of one
+            journal.unlink()
         os.replace(unfinished, folder)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
