@@ -7,21 +7,37 @@ from hcexp.analysis.convergence import convergence, convergence_ratio, tokens_to
 BASELINE = [(100, 5.0), (200, 4.0), (300, 3.5), (400, 3.0)]
 
 
-def test_a_variant_that_is_there_at_half_the_tokens_is_twice_as_fast():
-    assert convergence_ratio([(100, 4.0), (200, 3.0), (400, 2.0)], BASELINE) == 2
+@pytest.mark.parametrize(
+    "curve, loss, tokens",
+    [
+        ([(100, 5.0), (300, 3.0)], 4.5, 150),  # on the straight line between two points
+        ([(10, 5.0), (20, 3.0), (30, 4.0), (40, 2.0)], 3.0, 20),  # the first time, even if the loss rises again
+        ([(10, 1.0), (20, 0.5)], 3.0, 10),  # there already where the curve begins
+        ([(10, 5.0), (15, math.nan), (20, 3.0)], 4.0, 15),  # what is not finite is left out
+        ([(10, -math.inf), (20, 3.0)], 4.0, 20),
+    ],
+)
+def test_tokens_to_reach(curve, loss, tokens):
+    assert tokens_to_reach(curve, loss) == pytest.approx(tokens)
 
 
-def test_between_two_points_the_loss_falls_in_a_straight_line():
-    assert tokens_to_reach([(100, 5.0), (300, 3.0)], 4.5) == pytest.approx(150)
-    assert convergence_ratio([(100, 4.0), (200, 2.0)], BASELINE) == pytest.approx(400 / 150)
+@pytest.mark.parametrize(
+    "variant, ratio",
+    [
+        ([(100, 4.0), (200, 3.0), (400, 2.0)], 2),  # there at half the tokens
+        ([(100, 4.0), (200, 2.0)], 400 / 150),
+        ([(400, 3.5), (800, 3.0)], 0.5),
+        (BASELINE, 1),
+        *((never, None) for never in ([], [(100, 4.0), (400, 3.01)], [(100, math.nan)])),
+    ],
+)
+def test_a_variant_that_is_there_at_half_the_tokens_is_twice_as_fast(variant, ratio):
+    assert convergence_ratio(variant, BASELINE) == (ratio and pytest.approx(ratio))
 
 
-def test_the_first_time_counts_even_if_the_loss_rises_again():
-    assert tokens_to_reach([(10, 5.0), (20, 3.0), (30, 4.0), (40, 2.0)], 3.0) == 20
-
-
-def test_a_curve_that_begins_below_is_there_at_its_first_point():
-    assert tokens_to_reach([(10, 1.0), (20, 0.5)], 3.0) == 10
+def test_a_baseline_that_goes_up_and_down_has_a_ratio_above_1_with_itself():
+    noisy = [*BASELINE[:2], (250, 2.9), *BASELINE[2:]]
+    assert convergence_ratio(noisy, noisy) > 1
 
 
 def test_a_ratio_is_a_lower_bound_where_the_curve_begins_below():
@@ -32,26 +48,6 @@ def test_a_ratio_is_a_lower_bound_where_the_curve_begins_below():
     assert found.at_least == (0, 3)
 
 
-def test_a_variant_that_needs_more_tokens_is_slower():
-    assert convergence_ratio([(400, 3.5), (800, 3.0)], BASELINE) == 0.5
-
-
-@pytest.mark.parametrize("variant", [[], [(100, 4.0), (400, 3.01)], [(100, math.nan)]])
-def test_what_never_gets_there_has_no_ratio(variant):
-    assert convergence_ratio(variant, BASELINE) is None
-
-
-def test_a_baseline_that_falls_throughout_has_the_ratio_1_with_itself():
-    assert convergence_ratio(BASELINE, BASELINE) == 1
-    noisy = [*BASELINE[:2], (250, 2.9), *BASELINE[2:]]
-    assert convergence_ratio(noisy, noisy) > 1
-
-
-def test_points_that_are_not_finite_are_left_out():
-    assert tokens_to_reach([(10, 5.0), (15, math.nan), (20, 3.0)], 4.0) == 15
-    assert tokens_to_reach([(10, -math.inf), (20, 3.0)], 4.0) == 20
-
-
 @pytest.mark.parametrize("baseline", [[], [(100, math.nan)], [(100, 3.0), (200, math.inf)]])
 def test_a_baseline_without_a_final_loss_is_refused(baseline):
     with pytest.raises(ValueError, match="no final loss"):
@@ -59,7 +55,6 @@ def test_a_baseline_without_a_final_loss_is_refused(baseline):
 
 
 def test_seeds_are_paired():
-    faster, never = [(100, 4.0), (200, 3.0)], [(100, 4.0), (200, 3.9)]
-    higher = [(100, 5.0), (400, 3.9)]
+    faster, never, higher = [(100, 4.0), (200, 3.0)], [(100, 4.0), (200, 3.9)], [(100, 5.0), (400, 3.9)]
     found = convergence({0: faster, 1: never, 2: never, 7: faster}, {0: BASELINE, 1: BASELINE, 2: higher, 9: BASELINE})
     assert found.ratios == {0: 2, 2: 2} and found.not_reached == (1,)

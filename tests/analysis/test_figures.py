@@ -3,31 +3,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.colors import to_hex
 
 import hcexp.analysis
-from hcexp.analysis import figures, survey, tables
+from hcexp.analysis import figures, tables
 from hcexp.analysis.figures.style import ATTENTION, COLOURS
-from hcexp.analysis.rows import Gradient, Ratio, Summary
+from hcexp.analysis.rows import Gradient, Rank, Ratio, Summary
 from hcexp.analysis.written import connections
 from hcexp.run.history import Point
-from tests.analysis.models import LAYERS, network, tokens
-from tests.registered import MODES
-from tests.residual.conftest import perturb
+from tests.analysis.models import L, measured
 
-L = 2 * LAYERS
+OF = ("dhc", "pre_norm", "v3/mean/loss")  # of a ratio: the variant, the baseline and the metric
 
 
-def measured(mode):
-    model = network(mode)
-    perturb(model.stream, scale=0.3)
-    return survey(model, [tokens(2, 8)])
-
-
-@pytest.fixture(scope="module")
-def two():
-    return {mode: measured(mode) for mode in ("pre_norm", "dhc")}
+def of_two(rows):
+    """These rows of pre-norm and of dhc."""
+    return {mode: list(rows(measured(mode))) for mode in ("pre_norm", "dhc")}
 
 
 def panels(drawn):
@@ -47,30 +38,28 @@ def points(metric, values, per_step=64, first=1):
     return [Point(metric, step, step * per_step, value) for step, value in enumerate(values, first)]
 
 
-def all_of(found):
-    return {
-        "connections": figures.connections({"a": connections(list(tables.weights(found)))}),
-        "similarity": figures.similarity({"a": list(tables.similarities(found))}),
-        "coefficients": figures.coefficients(list(tables.bins(found))),
-        "gains": figures.gains({"a": list(tables.gain_rows(found))}),
-        "streams": figures.streams({"a": list(tables.stream_uses(found))}),
-        "ranks": figures.ranks({"a": list(tables.ranks(found))}),
+@pytest.mark.parametrize("mode", ["pre_norm", "two_hop", "dhc"])
+def test_every_figure_is_drawn_and_says_what_it_shows(mode):
+    found = measured(mode)
+    of_runs = {
+        figures.similarity: tables.similarities,
+        figures.gains: tables.gain_rows,
+        figures.streams: tables.stream_uses,
+        figures.ranks: tables.ranks,
     }
+    drawn = [figure({"a": list(rows(found))}) for figure, rows in of_runs.items()]
+    drawn.append(figures.connections({"a": connections(list(tables.weights(found)))}))
+    drawn.append(figures.coefficients(list(tables.bins(found))))
+    for one in drawn:
+        one.draw_without_rendering()
+        assert one.get_supxlabel() or any(axes.get_xlabel() for axes in panels(one))
+        assert any(axes.get_ylabel() for axes in panels(one))
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_is_drawn_and_every_figure_says_what_it_shows(mode, tmp_path):
-    for name, drawn in all_of(measured(mode)).items():
-        drawn.draw_without_rendering()
-        assert drawn.get_supxlabel() or any(axes.get_xlabel() for axes in panels(drawn)), name
-        assert any(axes.get_ylabel() for axes in panels(drawn)), name
-
-
-def test_the_matrices_share_one_symmetric_scale_and_mark_attention(two):
-    matrices = {label: connections(list(tables.weights(found))) for label, found in two.items()}
+def test_the_matrices_share_one_symmetric_scale_and_mark_attention():
+    matrices = {label: connections(cells) for label, cells in of_two(tables.weights).items()}
     drawn = figures.connections(matrices)
     images = [(axes, axes.get_images()[0]) for axes in panels(drawn)]
-    assert len(images) == 1 + 1 + 1 + 4
     expected = [C for one in matrices.values() for C in (one.C_0, *one.C)]
     for (axes, image), C in zip(images, expected, strict=True):
         np.testing.assert_array_equal(image.get_array(), C)
@@ -81,31 +70,30 @@ def test_the_matrices_share_one_symmetric_scale_and_mark_attention(two):
     assert [axes.get_ylabel().split("\n")[0] for axes in panels(drawn) if axes.get_ylabel()] == ["pre_norm", "dhc"]
 
 
-def test_similarity_is_a_median_with_a_band(two):
-    rows = {label: list(tables.similarities(found)) for label, found in two.items()}
+def test_similarity_is_a_median_with_a_band():
+    rows = of_two(tables.similarities)
     drawn = figures.similarity(rows)
     sublayers, blocks = panels(drawn)
-    line = named(sublayers)["dhc"]
+    line, of_sublayers = named(sublayers)["dhc"], [row for row in rows["dhc"] if row.between == "sublayer"]
     assert list(line.get_xdata()) == list(range(2, L + 1))
-    assert list(line.get_ydata()) == [row.median for row in rows["dhc"] if row.between == "sublayer"]
-    band = sublayers.collections[1].get_paths()[0].vertices[:, 1]
-    assert {row.low for row in rows["dhc"] if row.between == "sublayer"} <= set(band)
+    assert list(line.get_ydata()) == [row.median for row in of_sublayers]
+    assert {row.low for row in of_sublayers} <= set(sublayers.collections[1].get_paths()[0].vertices[:, 1])
     assert list(named(blocks)["dhc"].get_xdata()) == [2, 3] and legend_of(drawn) == ["pre_norm", "dhc"]
 
 
 def test_static_coefficients_are_lines_and_dynamic_ones_histograms():
-    torch.manual_seed(0)
-    static, dynamic = (figures.coefficients(list(tables.bins(measured(mode)))) for mode in ("shc", "dhc"))
-    for drawn, patches in ((static, 0), (dynamic, 2)):
-        first = panels(drawn)[0]  # B
-        assert len(first.patches) == patches * 4 * L
+    bins = {mode: list(tables.bins(measured(mode))) for mode in ("shc", "dhc")}
+    for mode, patches in (("dhc", 2), ("shc", 0)):
+        drawn = figures.coefficients(bins[mode])
+        of_B = panels(drawn)[0]
+        assert len(of_B.patches) == patches * 4 * L
         assert legend_of(drawn) == [f"stream {number}" for number in (1, 2, 3, 4)]
-    values = sorted({line.get_xdata()[0] for line in panels(static)[0].get_lines() if line.get_color() == COLOURS[0]})
-    assert values == sorted(b.left for b in tables.bins(measured("shc")) if (b.coefficient, b.target) == ("B", 1))
+    values = sorted({line.get_xdata()[0] for line in of_B.get_lines() if line.get_color() == COLOURS[0]})
+    assert values == sorted(b.left for b in bins["shc"] if (b.coefficient, b.target) == ("B", 1))
 
 
-def test_gains_are_drawn_of_tokens_and_of_the_mean(two):
-    rows = {label: list(tables.gain_rows(found)) for label, found in two.items()}
+def test_gains_are_drawn_of_tokens_and_of_the_mean():
+    rows = of_two(tables.gain_rows)
     forward, backward = panels(figures.gains(rows))
     expected = [row.backward for row in rows["dhc"] if row.of == "product"]
     assert list(named(backward)["dhc"].get_ydata()) == expected
@@ -113,33 +101,32 @@ def test_gains_are_drawn_of_tokens_and_of_the_mean(two):
     assert list(dots[1].get_ydata()) == [row.forward for row in rows["dhc"] if row.of == "mean product"]
 
 
-def test_streams_are_a_row_a_run_from_nothing_to_all(two):
-    drawn = figures.streams({label: list(tables.stream_uses(found)) for label, found in two.items()})
-    images = [axes.get_images()[0] for axes in panels(drawn)]
-    np.testing.assert_array_equal(images[2].get_array(), two["dhc"].reads.T)
-    np.testing.assert_array_equal(images[3].get_array(), two["dhc"].writes.T)
+def test_streams_are_a_row_a_run_from_nothing_to_all():
+    images = [axes.get_images()[0] for axes in panels(figures.streams(of_two(tables.stream_uses)))]
+    np.testing.assert_array_equal(images[2].get_array(), measured("dhc").reads.T)
+    np.testing.assert_array_equal(images[3].get_array(), measured("dhc").writes.T)
     assert all((image.norm.vmin, image.norm.vmax) == (0, 1) for image in images)
 
 
-def test_gradients_stand_at_both_ends_and_over_training():
-    norms = [(at, f"{kind}_{k}", 5, k * size) for at, size in (("initial", 2.0), ("checkpoint", 1.0)) for kind in
-             ("block", "connections") for k in (1, 2, 3)]  # fmt: skip
-    drawn = figures.gradients({"dhc": [Gradient(*row) for row in norms]})
-    for axes in panels(drawn):
+def test_gradients_stand_at_both_ends():
+    rows = [
+        Gradient(at, f"{kind}_{k}", 5, k * size)
+        for at, size in (("initial", 2.0), ("checkpoint", 1.0))
+        for kind in ("block", "connections")
+        for k in (1, 2, 3)
+    ]
+    for axes in panels(figures.gradients({"dhc": rows})):
         assert [list(line.get_ydata()) for line in axes.get_lines()] == [[1, 2, 3], [2, 4, 6]]
-    rows = [p for k in (1, 2) for p in points(f"train/grad_norm/block_{k}", [3.0 * k, 2.0 * k])]
-    (axes,) = panels(figures.gradients_in_training(rows + points("train/grad_norm/embedding", [1, 1])))
-    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[3, 2], [6, 4]]
 
 
-def test_the_colour_bar_has_the_colours_of_the_blocks():
-    rows = [row for block in (1, 2, 3) for row in points(f"train/grad_norm/block_{block}", [3, 2])]
-    drawn = figures.gradients_in_training(rows)
-    (bar,) = (axes for axes in drawn.axes if axes.get_ylabel() == "block")
+def test_gradients_over_training_have_the_colours_of_the_blocks():
+    rows = [row for k in (1, 2, 3) for row in points(f"train/grad_norm/block_{k}", [3 * k, 2 * k])]
+    drawn = figures.gradients_in_training(rows + points("train/grad_norm/embedding", [1, 1]))
+    axes, bar = drawn.axes
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[3, 2], [6, 4], [9, 6]]
     shades = bar._colorbar.mappable
-    lines = drawn.axes[0].get_lines()
-    assert [line.get_color() for line in lines] == [shades.to_rgba(block) for block in (1, 2, 3)]
-    assert shades.get_clim() == (1, 3)
+    assert [line.get_color() for line in axes.get_lines()] == [shades.to_rgba(block) for block in (1, 2, 3)]
+    assert bar.get_ylabel() == "block" and shades.get_clim() == (1, 3)
 
 
 @pytest.mark.parametrize("count", [2, 6])
@@ -179,31 +166,26 @@ def test_sets_are_curves_or_where_measured_once_dots():
     assert list(named(pile)["a"].get_ydata()) == [3, 2]
 
 
-def test_convergence_says_what_was_not_reached():
-    of = ("dhc", "pre_norm", "train/loss_ema99")
-    ratios = [Ratio(*of, 0, 1.5), Ratio(*of, 1, 1.7), Ratio("shc", *of[1:], 0, 1.2), Ratio("shc", *of[1:], 1, None)]
-    means = [Summary(*of, 2, 2, 1.6, 0.9), Summary("shc", *of[1:], 2, 1, None, None)]
+def test_convergence_says_what_was_not_reached_and_a_lower_bound_is_no_ratio():
+    shc, bound = ("shc", *OF[1:]), ("bound", *OF[1:])
+    ratios = [Ratio(*OF, 0, 1.5), Ratio(*OF, 1, 1.7), Ratio(*shc, 0, 1.2), Ratio(*shc, 1, None)]
+    ratios += [Ratio(*bound, 0, 1.5), Ratio(*bound, 1, None, 2.0)]
+    means = [Summary(*OF, 2, 2, 1.6, 0.9), Summary(*shc, 2, 1, None, None), Summary(*bound, 2, 2, None, None, 1.75)]
     (axes,) = panels(figures.convergence(ratios, means))
-    assert [text.get_text() for text in axes.texts] == ["1.60× ± 0.90", "not reached by 1 of 2 seeds"]
-    dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
-    assert [list(line.get_xdata()) for line in dots] == [[1.5, 1.7], [1.2]]
+    assert [text.get_text() for text in axes.texts] == ["1.60× ± 0.90", "not reached by 1 of 2 seeds", "≥ 1.75×"]
+    drawn = {marker: [] for marker in ("o", ">", "D")}
+    for line in axes.get_lines()[1:]:  # the first is at 1
+        drawn.get(line.get_marker(), []).extend(line.get_xdata())
+    assert drawn == {"o": [1.5, 1.7, 1.2, 1.5], ">": [2.0], "D": [1.6]}
 
 
-def test_a_lower_bound_is_no_ratio():
-    of = ("dhc", "pre_norm", "v3/mean/loss")
-    ratios = [Ratio(*of, 0, 1.5), Ratio(*of, 1, None, 2.0)]
-    (axes,) = panels(figures.convergence(ratios, [Summary(*of, 2, 2, None, None, 1.75)]))
-    assert [text.get_text() for text in axes.texts] == ["≥ 1.75×"]
-    drawn = {line.get_marker(): list(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata())}
-    assert (drawn["o"], drawn[">"]) == ([1.5], [2.0]) and "D" not in drawn
-
-
-def test_what_speaks_against_the_ratios_stands_below_them():
-    of = ("dhc", "pre_norm", "v3/mean/loss")
-    given = [Ratio(*of, 0, 1.5)], [Summary(*of, 1, 1, 1.5, None)]
+def test_what_speaks_against_the_ratios_stands_below_them_whose_runs_may_be_more_than_colours():
+    of = [(f"variant {k}", *OF[1:]) for k in range(20)]
+    given = [Ratio(*one, 0, 1.5) for one in of], [Summary(*one, 1, 1, 1.5, None) for one in of]
     sentence = "These ratios are biased against the variants: " + "they take the end of pre_norm, " * 5
     drawn = figures.convergence(*given, sentence)
     drawn.draw_without_rendering()
+    assert len(panels(drawn)[0].texts) == 20
     below = drawn._supxlabel
     assert below.get_text().split() == sentence.split() and "\n" in below.get_text()
     box = below.get_window_extent()
@@ -211,18 +193,12 @@ def test_what_speaks_against_the_ratios_stands_below_them():
     assert not figures.convergence(*given).get_supxlabel()
 
 
-def test_there_may_be_more_runs_than_colours():
-    of = [(f"variant {k}", "pre_norm", "train/loss_ema99") for k in range(20)]
-    drawn = figures.convergence([Ratio(*one, 0, 1.5) for one in of], [Summary(*one, 1, 1, 1.5, None) for one in of])
-    assert len(panels(drawn)[0].texts) == 20
-
-
-def test_files_are_the_same_whenever_the_numbers_are(two, tmp_path):
+def test_files_are_the_same_whenever_the_numbers_are(tmp_path):
     contents = []
-    for folder in ("one", "other"):
-        (tmp_path / folder).mkdir()
-        png, svg = figures.save(figures.gains({"a": list(tables.gain_rows(two["dhc"]))}), tmp_path / folder, "gains")
-        assert png.read_bytes().startswith(b"\x89PNG") and b"forward: absolute sums" in svg.read_bytes()
+    for folder in (tmp_path / "one", tmp_path / "other"):
+        folder.mkdir()
+        png, svg = figures.save(figures.ranks({"dhc": [Rank(1, 1.0), Rank(2, 2.5)]}), folder, "ranks")
+        assert png.read_bytes().startswith(b"\x89PNG") and b"effective rank of a token" in svg.read_bytes()
         contents.append(svg.read_bytes())
     assert contents[0] == contents[1] and b"<dc:date>" not in contents[0]
 

@@ -5,18 +5,15 @@ import torch
 
 from hcexp.analysis import trace
 from hcexp.residual.unfolding import unfold
-from tests.analysis.models import LAYERS, D, network, tokens
+from tests.analysis.models import D, L, network, perturbed, tokens
 from tests.registered import MODES
-from tests.residual.conftest import perturb
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_input_of_a_real_model_is_rebuilt(mode):
-    model = network(mode)
-    perturb(model.stream, scale=0.3)
-    kept = trace(model, tokens(2, 7))
-    assert len(kept.inputs) == len(kept.outputs) == len(kept.coefficients) == 2 * LAYERS
-    stream = model.stream
+    model = perturbed(mode)
+    kept, stream = trace(model, tokens(2, 7)), model.stream
+    assert len(kept.inputs) == len(kept.outputs) == len(kept.coefficients) == L
     unfolded = unfold(stream.expand_weights(), kept.coefficients, stream.reduce_weights(kept.states[-1]))
     T = torch.cat((kept.embedding.unflatten(-1, (-1, D)), torch.stack(kept.outputs, dim=-2)), dim=-2)
     inputs = unfolded.C_0 @ T
@@ -26,7 +23,7 @@ def test_every_input_of_a_real_model_is_rebuilt(mode):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_trace_leaves_the_model_as_it_was(compiled):
-    model = network("dhc")
+    model = network("pre_norm", layers=1)
     expected = model(tokens(1, 5)).detach()
     if compiled:
         for block in model.blocks:

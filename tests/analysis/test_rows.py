@@ -6,17 +6,12 @@ from hcexp.analysis.rows import Rank, Ratio, Weight, read_rows, write_rows
 
 
 def test_rows_come_back_to_the_last_digit(tmp_path):
-    rows = [
-        Weight(0, 1, 2, "attention 1", 'a, "b"', 1 / 3),
-        Weight(1, 2, 1, "", "é", -1e-300),
-        Weight(2, 0, 0, "", "", math.inf),
-    ]
+    """What was not reached is an empty cell."""
+    rows = [Weight(0, 1, 2, "attention 1", 'a, "b"', 1 / 3), Weight(1, 2, 1, "", "é", -1e-300)]
+    rows.append(Weight(2, 0, 0, "", "", math.inf))
     path = write_rows(tmp_path / "weights.csv", rows)
     assert read_rows(path, Weight) == rows
     assert path.read_text().splitlines()[0] == "matrix,row,column,into,of,weight"
-
-
-def test_what_was_not_reached_is_an_empty_cell(tmp_path):
     rows = [Ratio("a", "b", "train/loss_ema99", 0, None), Ratio("a", "b", "train/loss_ema99", 1, 1.5)]
     path = write_rows(tmp_path / "ratios.csv", rows)
     assert path.read_text().splitlines()[1] == "a,b,train/loss_ema99,0,,"

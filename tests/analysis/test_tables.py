@@ -2,18 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from hcexp.analysis import survey, tables
-from tests.analysis.models import LAYERS, network, tokens
-from tests.residual.conftest import perturb
-
-L = 2 * LAYERS
+from hcexp.analysis import tables
+from tests.analysis.models import LAYERS, L, measured
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def found():
-    model = network("dhc", "residual.n=2")
-    perturb(model.stream, scale=0.3)
-    return survey(model, [tokens(3, 20)])
+    return measured("dhc", "residual.n=2")
 
 
 def test_every_cell_of_the_matrices_has_a_row_that_says_what_it_joins(found):
@@ -27,7 +22,7 @@ def test_every_cell_of_the_matrices_has_a_row_that_says_what_it_joins(found):
 
 
 def test_a_widened_embedding_has_a_column_for_each_slice():
-    rows = list(tables.weights(survey(network("altup", "residual.embedding=widened"), [tokens(1, 4)])))
+    rows = list(tables.weights(measured("altup", "residual.embedding=widened")))
     assert {row.of for row in rows if row.column <= 2} == {"embedding 1", "embedding 2"}
     assert {row.into for row in rows if row.row > L} == {"hidden 1", "hidden 2"}
 
@@ -37,13 +32,8 @@ def test_similarities_are_quantiles_over_tokens(found):
     assert len(rows) == L - 1 + LAYERS - 1
     expected = np.quantile(found.sublayer_similarity[:, 2], [0.05, 0.5, 0.95])
     assert rows["sublayer", 3][2:] == pytest.approx(expected)
-
-
-def test_a_single_block_has_no_neighbour():
-    rows = list(tables.similarities(found := survey(network("pre_norm"), [tokens(1, 3)])))
-    one = found._replace(sublayer_similarity=torch.zeros(3, 1), block_similarity=torch.zeros(3, 0))
-    assert {row.between for row in rows} == {"sublayer", "block"}
-    assert [row.between for row in tables.similarities(one)] == ["sublayer"]
+    one = found._replace(block_similarity=torch.zeros(3, 0))  # a single block has no neighbour
+    assert {row.between for row in tables.similarities(one)} == {"sublayer"}
 
 
 def test_bins_hold_every_token_once(found):
@@ -55,7 +45,7 @@ def test_bins_hold_every_token_once(found):
 
 
 def test_a_coefficient_that_all_tokens_share_is_one_bin():
-    rows = list(tables.bins(survey(network("shc", "residual.n=2"), [tokens(1, 5)])))
+    rows = list(tables.bins(measured("shc", "residual.n=2")))
     assert len(rows) == L * (2 + 2 + 4)
     assert all(row.left == row.right and row.share == 1 for row in rows)
 

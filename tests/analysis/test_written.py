@@ -3,35 +3,27 @@ import json
 import numpy as np
 import pytest
 
-from hcexp.analysis import read_connections, survey, tables
+from hcexp.analysis import read_connections, tables
 from hcexp.analysis.rows import Rank
 from hcexp.analysis.written import About, Numbers, read_about, read_numbers, write_about, write_numbers
 from hcexp.run.history import Point
-from tests.analysis.models import network, tokens
+from tests.analysis.models import measured
 
 ABOUT = About("0123", 7, 100, "ab" * 32, "local", ["a", "b"], None, 2048, tracked=True)
 NONE = Numbers(*([] for _ in Numbers._fields))
 
 
-@pytest.fixture(scope="module")
-def found():
-    return survey(network("dhc", "residual.n=3"), [tokens(1, 6)])
+def matrices(found):
+    return NONE._replace(connections=list(tables.weights(found)))
 
 
-def test_the_matrices_come_back(found, tmp_path):
-    write_numbers(tmp_path / "analysis", NONE._replace(connections=list(tables.weights(found))))
+@pytest.mark.parametrize("of", [("dhc", "residual.n=2"), ("altup", "residual.embedding=widened")])
+def test_the_matrices_come_back(of, tmp_path):
+    """Several slices of the embedding and of the end, too."""
+    found = measured(*of)
+    write_numbers(tmp_path / "analysis", matrices(found))
     write_about(tmp_path / "analysis", ABOUT)
     C_0, C, kinds = read_connections(tmp_path / "analysis")
-    np.testing.assert_array_equal(C_0, found.connections.C_0)
-    np.testing.assert_array_equal(C, found.connections.C)
-    assert kinds == found.kinds
-
-
-def test_several_slices_come_back_too(tmp_path):
-    found = survey(network("altup", "residual.embedding=widened"), [tokens(1, 6)])
-    write_numbers(tmp_path, NONE._replace(connections=list(tables.weights(found))))
-    write_about(tmp_path, ABOUT)
-    C_0, C, kinds = read_connections(tmp_path)
     np.testing.assert_array_equal(C_0, found.connections.C_0)
     np.testing.assert_array_equal(C, found.connections.C)
     assert kinds == found.kinds
@@ -45,18 +37,18 @@ def test_numbers_and_what_they_are_of_come_back(tmp_path):
     assert read_about(tmp_path) == ABOUT and read_about(tmp_path).tracked
 
 
-def test_what_was_not_written_to_its_end_does_not_count(found, tmp_path):
+def test_what_was_not_written_to_its_end_does_not_count(tmp_path):
     assert read_connections(tmp_path) is None and read_about(tmp_path) is None
     write_about(tmp_path, ABOUT)
     assert read_connections(tmp_path) is None
-    write_numbers(tmp_path, NONE._replace(connections=list(tables.weights(found))))
+    write_numbers(tmp_path, matrices(measured("dhc", "residual.n=2")))
     assert read_about(tmp_path) is None and read_connections(tmp_path) is None
     (tmp_path / "analysis.json").write_text(json.dumps({"another": "version"}))
     assert read_about(tmp_path) is None
 
 
-def test_a_damaged_table_is_refused_in_one_line(found, tmp_path):
-    write_numbers(tmp_path, NONE._replace(connections=list(tables.weights(found))))
+def test_a_damaged_table_is_refused_in_one_line(tmp_path):
+    write_numbers(tmp_path, matrices(measured("dhc", "residual.n=2")))
     write_about(tmp_path, ABOUT)
     path = tmp_path / "connections.csv"
     whole = path.read_text()
