@@ -151,26 +151,23 @@ def test_killed_or_stopped_when_only_the_name_was_missing(make, stream, monkeypa
     monkeypatch.setattr(TextTokenizer, "encode", None)  # it is not asked
     unfinished = make().folder.with_suffix(".unfinished")
     make().folder.rename(unfinished)
-    for journal in (JOURNAL, f"{JOURNAL}.partial"):
-        (unfinished / journal).write_text("{}")
+    (unfinished / JOURNAL).write_text("{}")
     store = make()
     assert store[:].tolist() == stream
     assert contents(store.folder).keys() == {INDEX, "tokens-00000.bin"}
 
 
 def test_a_full_disk_is_one_line_and_then_it_goes_on(make, tmp_path, monkeypatch, small_parts, stream):
-    append = ShardWriter.append
-
-    def full(self, ids):
-        if self.tokens > room:  # even in the middle of a document
+    def append(self, ids):
+        if self.tokens > room["tokens"]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        append(self, ids)
+        genuine(self, ids)
 
-    cache = tmp_path / "cache"
+    cache, genuine, room = tmp_path / "cache", ShardWriter.append, {}
     with monkeypatch.context() as patch:
-        patch.setattr(ShardWriter, "append", full)
+        patch.setattr(ShardWriter, "append", append)
         told = f"^there is no room left for tokens in {cache}: make room, and the same command goes on$"
-        for room in range(2, len(stream) - 1):  # noqa: B007, `full` reads it
+        for room["tokens"] in range(2, len(stream) - 1):  # even in the middle of a document
             with pytest.raises(OSError, match=told):
                 make(save_every=0)
     assert list(cache.glob(f"*.unfinished/{JOURNAL}"))
