@@ -151,7 +151,8 @@ def test_killed_or_stopped_when_only_the_name_was_missing(make, stream, monkeypa
     monkeypatch.setattr(TextTokenizer, "encode", None)  # it is not asked
     unfinished = make().folder.with_suffix(".unfinished")
     make().folder.rename(unfinished)
-    (unfinished / JOURNAL).write_text("{}")
+    for journal in (JOURNAL, f"{JOURNAL}.partial"):
+        (unfinished / journal).write_text("{}")
     store = make()
     assert store[:].tolist() == stream
     assert contents(store.folder).keys() == {INDEX, "tokens-00000.bin"}
