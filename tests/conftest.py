@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import random
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
 os.environ["HCEXP_TRUST"] = "tests"  # modes and callbacks that only tests have
 os.fsync = lambda descriptor: None  # no test cuts the power, and a disk takes milliseconds for each
+
+
+def pytest_collection_finish():
+    """What is imported lives as long as the tests: the collector of garbage need not walk through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
