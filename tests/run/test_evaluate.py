@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -9,25 +11,28 @@ from hcexp.run.evaluate import ModelData, data_of, prepared, reconfigured
 def recorded(minute):
     """What a minute run with more overrides writes down."""
 
+    @cache
     def record(*overrides):
         return OmegaConf.create(OmegaConf.to_container(compose([*minute, *overrides]), resolve=True))
 
     return record
 
 
-def test_without_overrides_all_is_as_it_was_recorded_but_the_accelerator(recorded):
+def test_only_how_a_run_is_measured_changes_and_by_default_the_accelerator_alone(recorded):
     before = recorded("downstream.tasks=[copa]", "downstream.documents=3")
-    assert before.trainer.accelerator == "cpu"
     after = reconfigured(before, [])
-    assert after.trainer.accelerator == "auto"
+    assert (before.trainer.accelerator, after.trainer.accelerator) == ("cpu", "auto")
     after.trainer.accelerator = "cpu"
     assert after == before
-
-
-def test_a_knob_changes_and_the_others_stay(recorded):
-    after = reconfigured(recorded(), ["evaluation.batch_size=3"])
+    knobs = ["evaluation.batch_size=3", "trainer.precision=bf16-mixed", "paths.cache=elsewhere"]
+    after = reconfigured(recorded(), [*knobs, "trainer.accelerator=gpu"])
     assert after.evaluation == {**recorded().evaluation, "batch_size": 3}
-    assert after.downstream.batch_size == 3  # follows it by default
+    assert after.downstream.batch_size == 3, "it follows by default"
+    assert (after.trainer.precision, after.paths.cache, after.trainer.accelerator) == ("bf16-mixed", "elsewhere", "gpu")
+    assert after.paths.runs == recorded().paths.runs
+    for override in ("model.d=8", "model=1b", "~callbacks.progress", "+a=b", "data.files=x", "compile=true", "seed=1"):
+        with pytest.raises(ValueError, match=r"has no place here, where a trained model is measured: allowed are eval"):
+            reconfigured(recorded(), [override])
 
 
 def test_a_group_chosen_anew_starts_from_its_file(recorded):
@@ -47,28 +52,12 @@ def test_the_budget_of_the_tasks_follows_that_of_the_sets_unless_it_had_its_own(
         assert reconfigured(recorded(*had), [asked]).downstream.documents == documents
 
 
-def test_the_knobs_of_the_place_may_change(recorded):
-    knobs = ["trainer.precision=bf16-mixed", "paths.cache=elsewhere", "trainer.accelerator=gpu"]
-    after = reconfigured(recorded(), knobs)
-    assert (after.trainer.precision, after.paths.cache, after.trainer.accelerator) == ("bf16-mixed", "elsewhere", "gpu")
-    assert after.paths.runs == recorded().paths.runs
-
-
-def test_the_network_and_its_training_may_not(recorded):
-    for override in ("model.d=8", "model=1b", "~callbacks.progress", "+a=b", "data.files=x", "compile=true", "seed=1"):
-        with pytest.raises(ValueError, match=r"has no place here, where a trained model is measured: allowed are eval"):
-            reconfigured(recorded(), [override])
-
-
-def test_runs_that_are_measured_alike_share_what_they_are_measured_on(recorded, texts):
+def test_runs_that_are_measured_alike_share_what_they_are_measured_on(recorded):
     configs = [recorded(), recorded("residual=dhc"), recorded("evaluation.max_tokens=50")]
     first, second, third = prepared(configs, [])
     assert first is second and [benchmark.name for benchmark in first] == ["local"]
     assert third[0].parts == first[0].parts and third[0] is not first[0]
     with pytest.raises(ValueError, match=r"^there is nothing to measure"):
         prepared(configs, ["downstream=none"])
-
-
-def test_training_texts_need_not_be_there_to_measure(recorded):
     data = data_of(recorded("data.files=gone.txt"))
-    assert isinstance(data, ModelData) and (data.sequence_length, data.verify) == (32, True)
+    assert isinstance(data, ModelData) and (data.sequence_length, data.verify) == (32, True), "texts may be gone"

@@ -42,36 +42,37 @@ def test_the_loss_is_of_the_runs_own_suite_before_any_other(runs, trained):
     assert RunFolder(path.parent).loss == ("corpus", own + 1)
 
 
-# What is in a file, and what the one line says.
-DAMAGE = [
-    ("config.yaml", "", "it has no choices of a run): restore it, or delete the folder"),
-    ("config.yaml", "a: [1\n", "restore it, or delete the folder"),
-    ("config.yaml", "seed: 1\nsteps: 2\nresidual: {}\n", "it has no choices of a run): restore it, or"),
-    ("config.yaml", "choices: !!python/object/apply:os.getcwd []\n", "restore it, or delete the folder"),
-    ("result.json", "[]", "it holds list, not dict): delete it, and the run goes on"),
-    ("result.json", '{"state": "fini', "delete it, and the run goes on"),
-    ("result.json", '{"state": "won"}', "its state is won): delete it, and the run goes on"),
-    ("attempts.json", '[{"st', "restore it, or delete it, and the result lists the attempts from now on"),
-    ("attempts.json", "[1]", "it lists no attempts): restore it, or delete it"),
-    ("tracking.json", '{"run_', "delete it, and the run is recorded anew"),
-    ("identity.json", "[" * 100_000, "delete it, and the run goes on"),
-]
-READS = {
-    "config.yaml": "configuration",
-    "result.json": "result",
-    "attempts.json": "attempts",
-    "tracking.json": "run_id",
-    "identity.json": "content",
+FOLDER, GOES_ON = "restore it, or delete the folder", "delete it, and the run goes on"
+# What reads a file, what is in it, and what the one line says.
+DAMAGE = {
+    ("config.yaml", "configuration"): {
+        "": f"it has no choices of a run): {FOLDER}",
+        "a: [1\n": FOLDER,
+        "choices: {}\nseed: 1\nsteps: 2\nresidual: []\n": f"it has no residual of a run): {FOLDER}",
+        "choices: !!python/object/apply:os.getcwd []\n": FOLDER,
+    },
+    ("result.json", "result"): {
+        "[]": f"it holds list, not dict): {GOES_ON}",
+        '{"state": "fini': GOES_ON,
+        '{"state": "won"}': f"its state is won): {GOES_ON}",
+    },
+    ("attempts.json", "attempts"): {
+        '[{"st': "restore it, or delete it, and the result lists the attempts from now on",
+        "[1]": "it lists no attempts): restore it, or delete it",
+    },
+    ("tracking.json", "run_id"): {'{"run_': "delete it, and the run is recorded anew"},
+    ("identity.json", "content"): {"[" * 100_000: GOES_ON},
 }
 
 
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path):
-    for name, text, line in DAMAGE:
-        (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match="is damaged") as error:
-            getattr(RunFolder(tmp_path), READS[name])
-        said = str(error.value)
-        assert said.startswith(f"{tmp_path / name} is damaged (") and line in said and "\n" not in said, said
+    for (name, read), texts in DAMAGE.items():
+        for text, line in texts.items():
+            (tmp_path / name).write_text(text)
+            with pytest.raises(ValueError, match="is damaged") as error:
+                getattr(RunFolder(tmp_path), read)
+            said = str(error.value)
+            assert said.startswith(f"{tmp_path / name} is damaged (") and line in said and "\n" not in said, said
 
 
 def test_numbers_are_read_as_omegaconf_reads_them(runs, trained):

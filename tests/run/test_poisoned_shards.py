@@ -76,9 +76,8 @@ def test_a_stopped_run_is_listed_analysed_and_goes_on_without_it(hcexp, refused,
             line = refused(verb, run, "--checkpoint", shards)
             assert line == f"{shards} is no checkpoint, or a damaged one: it cannot be read (UnpicklingError)"
     unread = r"cannot be read \(UnpicklingError\)"
-    with pytest.warns(
-        UserWarning, match=f"step=000009.ckpt {unread}, .*{unread}, .*{unread}: .* from step=000002.ckpt"
-    ):
+    passed_over = f"step=000009.ckpt {unread}, .*{unread}, .*{unread}: .* from step=000002.ckpt"
+    with pytest.warns(UserWarning, match=passed_over):
         assert hcexp("train", "--resume", run)[0] == 0
     assert not marker.exists()
 

@@ -9,16 +9,17 @@ from hcexp.run.scores import Evaluation, ScoreCache, conditions, evaluations
 class Counting:
     """A benchmark that says how often its parts were measured; `content` is what is in them."""
 
-    name = "local"
     parts = ("a", "b")
 
-    def __init__(self, content="x"):
-        self.content, self.measured = content, []
+    def __init__(self, content="x", name="local", broken=False):
+        self.content, self.name, self.broken, self.measured = content, name, broken, []
 
     def fingerprint_of(self, part):
         return self.content
 
     def score(self, model, part, *, watch=iter):
+        if self.broken:
+            raise RuntimeError("out of memory")
         self.measured.append(part)
         return {"loss": float(len(self.measured)), "perplexity": float("inf")}
 
@@ -29,39 +30,25 @@ class Counting:
 UNDER = {"documents": None, "max_tokens": None, "precision": "32-true"}
 
 
-def test_a_part_is_measured_once(tmp_path):
-    benchmark = Counting()
-    for _ in range(2):
-        kept = ScoreCache(tmp_path, 6, "weights")
-        assert [kept.score(None, benchmark, part)["loss"] for part in "ab"] == [1, 2]
-    assert benchmark.measured == ["a", "b"]
-    assert all(kept.has(benchmark, part) for part in "ab")
-    assert kept.score(None, benchmark, "a")["perplexity"] == float("inf")
-
-
-@pytest.mark.parametrize(
-    ("step", "model", "content"), [(7, "weights", "x"), (6, "others", "x"), (6, "weights", "y")], ids=str
-)
-def test_other_weights_or_another_content_are_measured_anew(tmp_path, step, model, content):
-    ScoreCache(tmp_path, 6, "weights").score(None, Counting(), "a")
-    kept, benchmark = ScoreCache(tmp_path, step, model), Counting(content)
-    assert not kept.has(benchmark, "a")
-    kept.score(None, benchmark, "a")
-    assert benchmark.measured == ["a"]
-    other = Counting()
-    other.name = "corpus"
-    assert not kept.has(other, "a")
-
-
-def test_a_measurement_that_breaks_off_leaves_nothing(tmp_path):
-    class Broken(Counting):
-        def score(self, model, part, *, watch=iter):
-            raise RuntimeError("out of memory")
-
-    kept = ScoreCache(tmp_path, 6, "weights")
+def test_a_part_is_measured_once_and_anew_for_other_weights_or_another_content(tmp_path):
+    kept, benchmark = ScoreCache(tmp_path, 6, "weights"), Counting()
     with pytest.raises(RuntimeError):
-        kept.score(None, Broken(), "a")
-    assert not kept.has(Broken(), "a") and not list(tmp_path.rglob("*.*"))
+        kept.score(None, Counting(broken=True), "a")
+    assert not kept.has(benchmark, "a") and not list(tmp_path.rglob("*.*"))
+    for again in (kept, ScoreCache(tmp_path, 6, "weights")):
+        assert [again.score(None, benchmark, part)["loss"] for part in "ab"] == [1, 2]
+    assert benchmark.measured == ["a", "b"] and all(kept.has(benchmark, part) for part in "ab")
+    assert kept.score(None, benchmark, "a")["perplexity"] == float("inf")
+    for step, model, other in (
+        (7, "weights", Counting()),
+        (6, "others", Counting()),
+        (6, "weights", Counting("y")),
+        (6, "weights", Counting(name="corpus")),
+    ):
+        anew = ScoreCache(tmp_path, step, model)
+        assert not anew.has(other, "a")
+        anew.score(None, other, "a")
+        assert other.measured == ["a"]
 
 
 def test_whole_benchmarks_come_in_the_order_in_which_they_were_measured(tmp_path):
@@ -87,8 +74,8 @@ def test_conditions_are_how_much_is_read_and_the_precision():
         "downstream": {"documents": 7},
         "trainer": {"precision": "bf16-mixed"},
     }
-    assert conditions(config, "v3") == {"documents": 5, "max_tokens": 9, "precision": "bf16-mixed"}
-    assert conditions(config, "harness/piqa") == {"documents": 5, "max_tokens": None, "precision": "bf16-mixed"}
-    assert conditions(config, "downstream") == {"documents": 7, "max_tokens": None, "precision": "bf16-mixed"}
+    for benchmark, documents, tokens in (("v3", 5, 9), ("harness/piqa", 5, None), ("downstream", 7, None)):
+        expected = {"documents": documents, "max_tokens": tokens, "precision": "bf16-mixed"}
+        assert conditions(config, benchmark) == expected
     older = {"evaluation": {"max_tokens": None}, "trainer": {"precision": "32-true"}}
     assert conditions(older, "downstream") == conditions(older, "v3") == UNDER
