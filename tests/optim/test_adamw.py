@@ -20,13 +20,10 @@ from hcexp.optim import AdamW
         ),
     ],
 )
-def test_values_out_of_range_are_named(knob, values, allowed):
+def test_values_out_of_range_are_named_and_the_ends_of_the_ranges_allowed(knob, values, allowed):
     for value in values:
         with pytest.raises(ValueError) as refused:
             AdamW(**{"lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1, knob: value})
         given = f"{value:g}" if isinstance(value, float) and knob != "betas" else value
         assert str(refused.value) == f"optimizer.{knob}={given} must be {allowed}"
-
-
-def test_the_ends_of_the_ranges_are_allowed():
     AdamW(lr=1e-3, betas=(0, 0.0), eps=0.0, weight_decay=0.0)

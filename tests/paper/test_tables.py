@@ -3,17 +3,15 @@ from statistics import fmean
 
 import pytest
 
-from hcexp.paper import LOSSES, listing, printed, table
-
-WITH_ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17, 18, 19]
+from hcexp.paper import LOSSES, errata, listing, printed, table
 
 
-@pytest.mark.parametrize("number", WITH_ROWS)
-def test_every_row_has_a_label_of_its_own_and_all_columns(number):
-    found = table(number)
-    assert found.number == number and found.title
-    assert len(set(found.labels)) == len(found.rows) > 0
-    assert all(set(row) == {"label", *found.columns} for row in found.rows)
+def test_every_row_has_a_label_of_its_own_and_all_columns():
+    for number in set(range(1, 20)) - {12, 13, 14}:  # those have no rows
+        found = table(number)
+        assert found.number == number and found.title
+        assert len(set(found.labels)) == len(found.rows) > 0
+        assert all(set(row) == {"label", *found.columns} for row in found.rows)
 
 
 def test_table_3_is_labelled_as_tables_15_to_19_spell_it():
@@ -38,12 +36,9 @@ def test_corrected_perplexities_are_the_exponentials_of_the_losses(losses, perpl
             assert math.log(row[name]) == pytest.approx(by_label[row["label"]][name], abs=1.6e-3)
 
 
-def test_printed_table_17_contradicts_table_16_under_its_own_labels():
+def test_printed_table_17_contradicts_table_16_under_its_own_labels_and_averages_perplexities():
     row = table(17).row("DHC×2 W/O tanh")
     assert abs(math.log(row["c4_en"]) - table(16).row("DHC×2 W/O tanh")["c4_en"]) > 0.01
-
-
-def test_average_perplexity_is_the_arithmetic_mean():
     for row in table(17).rows:
         values = [row[name] for name in table(17).columns[1:-1]]
         assert row["avg"] == pytest.approx(fmean(values), abs=1e-3)
@@ -55,9 +50,6 @@ def test_a_table_shows_the_printed_value_and_corrects_on_request():
     assert table(1).row("DHC×2 W/O tanh")["v3_loss"] == 2.537, "correcting must not change what is stored"
     # Table 2 prints it rightly, and E2 is filed under Table 1.
     assert table(2, corrected=True).rows == table(2).rows
-
-
-def test_corrected_table_1_agrees_with_table_18():
     averages = table(18, corrected=True)
     for row in table(1, corrected=True).rows:
         assert row["v3_loss"] == averages.row(row["label"])["avg"]
@@ -72,19 +64,18 @@ def test_the_baseline_of_table_3_is_the_one_of_table_1():
 
 
 def test_what_is_not_there_is_named():
-    with pytest.raises(ValueError, match="Tables 1 to 19"):
-        table(20)
-    with pytest.raises(ValueError, match="True"):
-        table(True)
-    with pytest.raises(ValueError, match=r"listing\(13\)"):
-        table(13)
-    with pytest.raises(ValueError, match=r"table\(1\)"):
-        listing(1)
-    with pytest.raises(ValueError, match="'DHC×3'; its rows are OLMo-1B, "):
-        table(1).row("DHC×3")
+    for asked, message in (
+        (lambda: table(20), "Tables 1 to 19"),
+        (lambda: table(True), "True"),
+        (lambda: table(13), r"listing\(13\)"),
+        (lambda: listing(1), r"table\(1\)"),
+        (lambda: errata(0), "Tables 1 to 19"),
+        (lambda: table(1).row("DHC×3"), "'DHC×3'; its rows are OLMo-1B, "),
+    ):
+        with pytest.raises(ValueError, match=message):
+            asked()
 
 
 def test_listings():
-    assert listing(12)["optimizer"] == "AdamW"
-    assert len(listing(13)["v2"]) == 13 and len(listing(13)["v3"]) == 11
-    assert "mmlu" in listing(14)
+    assert listing(12)["optimizer"] == "AdamW" and "mmlu" in listing(14)
+    assert (len(listing(13)["v2"]), len(listing(13)["v3"])) == (13, 11)
