@@ -52,8 +52,10 @@ def moved(*overrides):
         model(tokens).logsumexp(-1).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
-    return {name.rpartition("weights.")[2] for name in changed if ".weights." in name}
+    own = {name: p for name, p in model.named_parameters() if ".weights." in name}
+    changed = {name for name, p in own.items() if not torch.equal(p, before[name])}
+    assert changed == {name for name, p in own.items() if p.requires_grad}
+    return {name.rpartition("weights.")[2] for name in changed}
 
 
 WC, B = {"A", "W_alpha", "s_alpha"}, {"B", "W_beta", "s_beta"}
