@@ -52,9 +52,13 @@ def own(minute):
     return [o for o in minute if not o.startswith(("paths.runs", "tracking", "steps="))]
 
 
-def test_a_run_with_micro_batches_is_refused(own):
-    with pytest.raises(ValueError, match="^whole steps are compared: set trainer.accumulate_grad_batches=1$"):
-        overhead.of_steps([*own, "trainer.accumulate_grad_batches=2"])
+def test_what_cannot_be_compared_is_refused_in_one_line(own, capsys):
+    for override, line in {
+        "trainer.accumulate_grad_batches=2": "whole steps are compared: set trainer.accumulate_grad_batches=1",
+        "steps": "steps is no override: write knob=value",
+    }.items():
+        assert overhead.main([*own, override]) == 2
+        assert capsys.readouterr().err == f"benchmarks.overhead: error: {line}\n"
 
 
 @pytest.mark.slow

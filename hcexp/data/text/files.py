@@ -44,10 +44,8 @@ def _find(entry: Path) -> list[Path]:
         found = (path for path in entry.rglob("*") if _suffix(path) in FORMATS)
         missing = f"no {_KNOWN} in this folder"
     else:
-        found, missing = (
-            map(Path, glob.glob(str(entry), recursive=True)),
-            "no such file, and a glob that matches nothing",
-        )
+        found = map(Path, glob.glob(str(entry), recursive=True))
+        missing = "no such file, and a glob that matches nothing"
     if files := sorted(path for path in found if path.is_file()):
         return files
     raise FileNotFoundError(f"files={str(entry)!r}: {missing}")

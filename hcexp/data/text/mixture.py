@@ -86,6 +86,7 @@ def _named(name: str) -> Iterator[None]:
     """Put the source's name before what it raises."""
     try:
         yield
-    except (FileNotFoundError, ValueError) as error:
-        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        raise kind(f"data.mixture.{name}: {error}") from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"data.mixture.{name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"data.mixture.{name}: {error}") from error

@@ -50,9 +50,10 @@ class Encoder(AbstractContextManager):
             self._processes.shutdown(cancel_futures=True)
 
     def encode(self, documents: Iterable[Document], share: float = 1.0) -> Iterator[Chunk]:
-        """The documents, encoded, in their order; `share` of the processes is theirs, the others' is the rest.
+        """The documents, encoded, in their order, and read ahead by two batches for each process.
 
-        They are read ahead by two batches for each process. Raises ChildProcessError if a process was killed.
+        Where several sources are encoded in turn, `share` is the part of the processes that these documents may expect.
+        Raises ChildProcessError if a process was killed.
         """
         ahead = 2 + round(2 * self._workers * share) if self._workers else 0
         waiting: deque[tuple[Batch, Future | Iterator]] = deque()
