@@ -192,7 +192,8 @@ def test_pre_norm_alone_is_compared_with_nothing_and_another_model_not_with_the_
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_measured(hcexp, compiler):
+def test_compiled_steps_are_measured(hcexp, compile_with):
+    compile_with("aot_eager")
     status, out, _ = hcexp("cost", *SMALL, "residual=two_hop", "measure=true", "compile=true", "--rounds", "2")
     assert status == 0 and list(table(out, "training step, compiled, on")) == ["pre_norm", "two_hop"]
 
