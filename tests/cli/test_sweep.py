@@ -2,18 +2,17 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from functools import partial
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
 
 from hcexp.study import Ledger, load_sweep, plan
 from hcexp.study.claim import MAX_ATTEMPTS
+from tests.forked import Forked
 
 ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}
 
@@ -153,19 +152,14 @@ class Drivers:
 
     def __init__(self, minute, folder, runs):
         self.runs, self.folder, self.started = folder / runs, folder, []
-        knobs = ["steps=150", "callbacks.checkpoint.every_n_steps=20", "callbacks.progress.seconds=0"]
+        knobs = ["steps=150", "callbacks.checkpoint.every_n_steps=10", "callbacks.progress.seconds=0"]
         self.path = written(folder / "own.yaml", ROWS, seeds=[0, 1], overrides=knobs)
         self.arguments = [*(o for o in minute if o != "steps=6"), f"paths.runs={self.runs}"]
         self.points = plan(load_sweep(self.path, folder), "tiny", self.arguments)
 
     def start(self, *options):
-        command = [sys.executable, "-m", "hcexp", "sweep", self.path, "--workers", "2", *options, *self.arguments]
         log = self.folder / f"{self.runs.name}{len(self.started)}.txt"
-        # What is started in the background of a script ignores Ctrl-C, and so do its children.
-        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        with log.open("w") as out:
-            driver = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, preexec_fn=heard)
-        driver.said = log.read_text
+        driver = Forked(["sweep", self.path, "--workers", "2", *options, *self.arguments], log)
         self.started.append(driver)
         return driver
 
@@ -279,9 +273,9 @@ def test_a_sweep_goes_on_with_another_server_of_processes(drivers):
     one = drivers()
     driver = one.start()
     one.begun()
-    children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(driver.pid)], capture_output=True, text=True)
-    (server,) = [line.split()[0] for line in children.stdout.splitlines() if "forkserver" in line]
-    os.kill(int(server), signal.SIGKILL)
+    children = psutil.Process(driver.pid).children()
+    (server,) = [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+    server.kill()
     assert driver.wait(300) == 0, driver.said()
     assert {result[0] for result in one.results().values()} == {"finished"}
     assert len(one.trials()) == 4, "it is nobody's failure"
