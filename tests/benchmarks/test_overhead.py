@@ -1,3 +1,7 @@
+import shutil
+import tempfile
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -6,6 +10,7 @@ from lightning.pytorch.profilers import SimpleProfiler
 
 from benchmarks import overhead
 from benchmarks.overhead import Alternate
+from tests.forked import Forked
 
 
 @pytest.fixture(autouse=True)
@@ -62,13 +67,24 @@ def test_what_cannot_be_compared_is_refused_in_one_line(own, capsys):
 
 
 @pytest.mark.slow
-def test_trainer_callbacks_and_a_sweep_are_measured(own, capsys, monkeypatch):
+def test_trainer_callbacks_and_a_sweep_are_measured(own, mlflow_template, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(overhead, "RUNS", 1)
     overhead.of_steps([*own, "steps=30"])
+
+    def forked(command, folder):
+        runs = Path(tempfile.mkdtemp(dir=folder))
+        shutil.copy(mlflow_template, runs / "mlflow.db")
+        assert Forked([*command, f"paths.runs={runs}"], runs / "log.txt").wait(300) == 0
+        return time.perf_counter() - started
+
+    genuine, started = overhead.seconds_of, time.perf_counter()
+    monkeypatch.setattr(overhead, "SHORT", (*own, "steps=6"))
+    monkeypatch.setattr(overhead, "seconds_of", forked)
     overhead.of_a_sweep()
     steps, *parts, together, sweep = capsys.readouterr().out.splitlines()[-10:]
     assert "4 blocks of 5 steps" in "".join([steps, *parts])
     assert {"Curves", "Throughput", "Progress", "StepCheckpoint"} <= {part.split()[0] for part in parts if part}
     assert together.startswith("callbacks and logger together: ") and "in a sweep with one worker" in sweep
+    assert genuine(["cost", "residual=pre_norm", "model.layers=1"], tmp_path) > 0
     with pytest.raises(ValueError, match=r"^hcexp train steps=0 failed: hcexp: error: a run of steps=0 trains nothing"):
-        overhead.seconds_of(["train", "steps=0"], ".")
+        genuine(["train", "steps=0"], tmp_path)
