@@ -22,6 +22,7 @@ from hcexp.run.run import Run
 from hcexp.tracking.outbox import Outbox
 from hcexp.tracking.store import require_answer
 from tests.conftest import MINUTE
+from tests.forked import Forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group(__name__)]  # what all of them share is made once
 ROOT = Path(hcexp.__file__).parents[1]
@@ -82,13 +83,9 @@ def command(overrides):
     return [sys.executable, "-m", "hcexp", "train", *overrides]
 
 
-def train(overrides):
-    return subprocess.run(command(overrides), env=ALONE, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
 def start(overrides, log):
     """A process that trains, and writes into a log."""
-    return subprocess.Popen(command(overrides), env=ALONE, cwd=ROOT, stdout=log.open("w"), stderr=subprocess.STDOUT)
+    return Forked(["train", *overrides], log)
 
 
 def left(overrides):
@@ -154,8 +151,8 @@ def test_a_killed_run_goes_on_with_two_processes(overrides, calm, tmp_path):
     process.kill()
     process.wait()
     folder = Run(compose(killed)).directory
-    done = train(["--resume", str(folder), "trainer.devices=2", "trainer.strategy=ddp"])
-    assert done.returncode == 0, done.stderr
+    resume = command(["--resume", str(folder), "trainer.devices=2", "trainer.strategy=ddp"])
+    subprocess.run(resume, env=ALONE, cwd=ROOT, check=True, timeout=300)
     run = left(killed)
     assert run[0] == pytest.approx(calm[0][0], rel=1e-5)
     first, second = run[2]["attempts"]
@@ -183,12 +180,12 @@ def server(tmp_path, mlflow_template):
                 env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, start_new_session=True,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-            for _ in range(600):
+            for _ in range(1200):
                 try:
                     return require_answer(self.uri)
                 except ConnectionError:
                     time.sleep(0.1)
-            raise TimeoutError("no MLflow server in a minute")
+            raise TimeoutError("no MLflow server in two minutes")
 
         def kill(self):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -202,7 +199,6 @@ def server(tmp_path, mlflow_template):
 
 def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, calm, server, tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setitem(ALONE, "NO_PROXY", "127.0.0.1")
     lost = overrides("lost", "tracking=mlflow", f"tracking.uri={server.uri}", "tracking.flush_seconds=0")
     log = tmp_path / "log.txt"
     process = start(lost, log)
@@ -214,12 +210,12 @@ def test_a_server_that_dies_in_mid_run_costs_nothing(overrides, calm, server, tm
     undisturbed, run = calm[0], left(lost)
     assert_same(undisturbed, run)
 
-    again = train(lost)
-    assert again.returncode == 0 and "not all is there yet" in again.stderr
+    again = start(lost, log)
+    assert again.wait() == 0 and "not all is there yet" in again.said()
     server.start()
-    again = train(lost)
-    assert again.returncode == 0 and "finished before" in again.stdout and not Outbox(server.uri, folder).waits()
-    assert server.uri not in again.stdout + again.stderr  # it may hold a password
+    again = start(lost, log)
+    assert again.wait() == 0 and "finished before" in again.said() and not Outbox(server.uri, folder).waits()
+    assert server.uri not in again.said()  # it may hold a password
     assert curves(server.uri, run[2]["run_id"]) == calm[1]
     from mlflow import MlflowClient
 
@@ -273,10 +269,13 @@ def namespace():
     return None
 
 
+SMALL = ["model.d=64", "steps=60"]
+
+
 @pytest.fixture(scope="module")
 def small(overrides):
     """What an undisturbed run leaves whose checkpoints fill a small disk."""
-    return left(trained(overrides("calm and small", "model.d=64")))
+    return left(trained(overrides("calm and small", *SMALL)))
 
 
 @pytest.mark.parametrize("tracking", ["none", "mlflow"])
@@ -286,7 +285,7 @@ def test_a_disk_that_fills_up_is_one_line_and_with_room_the_run_goes_on(override
         pytest.skip("no small disk can be mounted here: neither root nor user namespaces")
     disk, spare = f"disk of {tracking}", f"spare of {tracking}"
     (folder / disk).mkdir()
-    full = overrides(f"{disk}/runs", "model.d=64", f"tracking={tracking}")
+    full = overrides(f"{disk}/runs", *SMALL, f"tracking={tracking}")
     script = [*begin, sys.executable, "-c", SMALL_DISK, str(folder / disk), str(folder / spare), "40", *command(full)]
     done = subprocess.run(script, env=ALONE, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -294,4 +293,4 @@ def test_a_disk_that_fills_up_is_one_line_and_with_room_the_run_goes_on(override
     assert int(status) == 2 and re.search("room|free", error), done.stdout
     assert len(re.findall(r"step=\d+.ckpt(?!.)", done.stdout.replace(" ", "\n"))) >= 2, done.stdout
     assert "AGAIN 0" in done.stdout, done.stdout
-    assert_same(small, left(overrides(spare, "model.d=64")))
+    assert_same(small, left(overrides(spare, *SMALL)))
