@@ -127,7 +127,7 @@ def test_sizes_that_do_not_fit_are_named(small, knobs, message):
 
 # Inductor's code of every mode at one length is in `test_numerics`.
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "backend"), [*((mode, "aot_eager") for mode in MODES), ("dhc", "inductor")])
+@pytest.mark.parametrize(("mode", "backend"), [*((mode, "aot_eager") for mode in MODES), ("shc", "inductor")])
 def test_compiled_equals_eager_without_a_graph_break_at_any_length(small, mode, backend, compile_with):
     compile_with(backend)
     eager, compiled = small(mode, layers=2), small(mode, layers=2)
