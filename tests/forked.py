@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import warnings
 from functools import partial
 from multiprocessing import forkserver, get_context, util
 
@@ -40,9 +41,11 @@ def _run(arguments, log):
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     sys.stdout, sys.stderr = (open(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
+    warnings.showwarning = lambda message, *_, **__: print(message, file=sys.stderr)  # pytest only keeps them
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts in the background ignores Ctrl-C
     forkserver._forkserver.__init__()  # its runs have a server of their own, which dies with it
-    util.spawnv_passfds = partial(_fork_server, util.spawnv_passfds)
+    if "tracking=none" in arguments:  # no fork can use the database that this process has opened
+        util.spawnv_passfds = partial(_fork_server, util.spawnv_passfds)
     sys.exit(main(arguments))
 
 

@@ -188,7 +188,8 @@ def server(tmp_path, mlflow_template):
             raise TimeoutError("no MLflow server in two minutes")
 
         def kill(self):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     running = Server()
