@@ -20,6 +20,7 @@ overrides: [trainer.max_steps=10]
 rows:
   - {label: base, overrides: [residual=pre_norm]}
   - {label: other, overrides: [residual=dhc, residual.n=2]}
+contrasts: [{row: other, against: base}]
 """
 GRID = """
 title: A question
@@ -60,6 +61,7 @@ def test_sweeps_grids_and_searches_are_read_whole(tmp_path):
         seeds=(0, 3),
         overrides=("trainer.max_steps=10",),
         question="Which is better?",
+        contrasts=(("other", "base"),),
     )
     sweep = load_sweep(write(tmp_path, "title: t\nbaseline: a\nrows: [{label: a}]\n", "own"), SWEEPS)
     assert (sweep.name, sweep.table, sweep.seeds, sweep.overrides, sweep.question) == ("own", None, (0,), (), "")
@@ -132,6 +134,10 @@ def test_shipped_sweeps_of_modes_have_all_of_them_and_the_tuned_range_every_scal
         ),
         (GOOD, "label: other", "label: base", "label 'base' stands on more than one row"),
         (GOOD, "baseline: base", "baseline: bass", "baseline 'bass' is not a row; rows are base, other"),
+        (GOOD, "against: base", "against: bass", "contrasts: 'bass' is not a row; rows are base, other"),
+        (GOOD, "against: base", "against: other", "contrasts: 'other' stands against itself"),
+        (GOOD, "against: base", "agianst: base", "contrasts: unknown key 'agianst'. Did you mean against?"),
+        (GOOD, "[{row: other, against: base}]", "other", "contrasts must be a list of {row: …, against: …}"),
         (GOOD, "[0, 3]", "[0, x]", "seed 'x' is not an integer"),
         (GOOD, "[0, 3]", "[true]", "seed True is not an integer"),
         (GOOD, "[0, 3]", "[-1]", "seed -1 is not an integer of 0 or more"),
