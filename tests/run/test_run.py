@@ -1,13 +1,11 @@
 """A run: its result, how it goes on, what it is paired with and what it leaves."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from mlflow import MlflowClient
 
 import hcexp.run.train
@@ -19,9 +17,6 @@ from hcexp.run.run import Run
 from hcexp.tracking.logger import FileLogger
 from tests.mlflow_curves import history
 from tests.registered import MODES, residual
-
-# What the run of `trained` that was stopped at step 3 was called with.
-STOPPED = ("callbacks.checkpoint.every_n_steps=2", "residual=dhc")
 
 
 def weights(run):
@@ -129,15 +124,6 @@ def test_data_are_prepared_on_a_machine_without_the_devices(make_run):
 # Going on
 
 
-def test_a_run_that_lost_its_power_ends_as_if_nothing_had_been(make_run, runs, trained, fits):
-    run = make_run(*STOPPED)
-    assert (run.result()["state"], run.result()["error"]) == ("failed", "power cut")
-    result = run.train()
-    assert fits[-1]["ckpt_path"].name == "step=000002.ckpt" and fits[-1]["weights_only"] is True
-    assert measured(result) == measured(trained.calm.result()) and result["error"] is None
-    assert_same(weights(run), weights(trained.calm))
-
-
 def test_an_interrupted_run_goes_on_between_micro_batches_and_drops_what_it_would_have(make_run, tmp_path, interrupt):
     knobs = ["residual._target_=tests.model.history.Dense", "+residual.dropout=0.5"]
     knobs += ["trainer.accumulate_grad_batches=2", "evaluation.every=4", "callbacks.checkpoint.every_n_steps=2"]
@@ -154,19 +140,7 @@ def test_an_interrupted_run_goes_on_between_micro_batches_and_drops_what_it_woul
     assert_same(weights(resumed), weights(calm))
 
 
-def test_a_run_stopped_after_its_last_step_only_has_its_validation_to_do(make_run, monkeypatch):
-    run = make_run("evaluation.every=4")
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "validate", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("stopped")))
-        with pytest.raises(RuntimeError, match="stopped"):
-            run.train()
-    monkeypatch.setattr(TrainingModule, "training_step", lambda *_: pytest.fail("a step too many"))
-    result = make_run("evaluation.every=4").train()
-    assert (result["state"], result["steps"]) == ("finished", 6)
-    assert "local/mean/loss" in result["metrics"] and "train/loss" in result["metrics"]
-
-
-def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpoint(make_run, trained, monkeypatch):
+def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpoint(make_run, monkeypatch):
     genuine = TrainingModule.training_step
 
     def poisoned(self, batch, batch_idx):
@@ -176,22 +150,19 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpo
         nan = outputs["loss"] * float("nan")
         return {"loss": nan, "reported": {"loss": nan.detach()}}
 
-    knobs = ["callbacks.checkpoint.every_n_steps=2", "callbacks.checkpoint.keep=5"]
-    run = make_run(*knobs)
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingModule, "training_step", poisoned)
-        with pytest.raises(FloatingPointError, match="loss is nan at step 5"):
-            run.train()
+    monkeypatch.setattr(TrainingModule, "training_step", poisoned)
+    run = make_run("callbacks.checkpoint.every_n_steps=2", "callbacks.checkpoint.keep=5")
+    with pytest.raises(FloatingPointError, match="loss is nan at step 5"):
+        run.train()
     failed = run.result()
     assert failed["state"] == "failed" and "step 5" in failed["error"] and failed["metrics"] == {}
     assert latest(run.directory / "checkpoints").name == "step=000004.ckpt"
     assert all(tensor.isfinite().all() for tensor in weights(run).values())
-    result = make_run(*knobs).train()  # a failed run is tried again
-    assert result["state"] == "finished" and measured(result) == measured(trained.pre_norm.result())
 
 
 def test_an_old_failure_does_not_outlive_the_next_attempt(make_run, runs, monkeypatch):
-    run = make_run(*STOPPED)
+    run = make_run("callbacks.checkpoint.every_n_steps=2", "residual=dhc")
+    assert (run.result()["state"], run.result()["error"]) == ("failed", "power cut")
     monkeypatch.setattr(Run, "prepare", lambda self: (_ for _ in ()).throw(ValueError("the second")))
     with pytest.raises(ValueError, match="the second"):
         run.train()
@@ -318,25 +289,14 @@ def test_the_z_loss_is_minimised_and_not_reported(make_run, trained):
 # Tracking
 
 
-def test_a_run_that_goes_on_stays_one_mlflow_run_which_has_it_all(make_run, tracked, store_uri, interrupt):
-    knobs = [*tracked, "callbacks.checkpoint.every_n_steps=2"]
-    run = make_run(*knobs)
-    interrupt(3)
-    with pytest.raises(KeyboardInterrupt):
-        run.train()
-    interrupt(None)
-    first = json.loads((run.directory / "tracking.json").read_text())["run_id"]
-    client = MlflowClient(store_uri)
-    assert client.get_run(first).info.status == "KILLED"
-
-    result = make_run(*knobs).train()
-    recorded = client.get_run(result["run_id"])
-    assert result["run_id"] == first and recorded.info.status == "FINISHED"
+def test_mlflow_has_a_runs_parameters_curves_final_metrics_and_checkpoint(make_run, tracked, store_uri):
+    result = make_run(*tracked).train()
+    client, run_id = MlflowClient(store_uri), result["run_id"]
+    recorded = client.get_run(run_id)
     tags, params = recorded.data.tags, recorded.data.params
-    assert "error" not in tags and tags["versions.torch"] == torch.__version__
+    assert recorded.info.status == "FINISHED" and tags["versions.torch"] == torch.__version__ and "error" not in tags
     assert (params["model.d"], params["seed"], params["residual"]) == ("32", "0", tags["mode"]) and len(params) < 30
     assert recorded.data.metrics == pytest.approx(result["metrics"])
-    curve = history(store_uri, first, "train/loss")
+    curve = history(store_uri, run_id, "train/loss")
     assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6] and curve[-1][1] == result["metrics"]["train/loss"]
-    kept = {artifact.path for artifact in client.list_artifacts(first, "checkpoints")}
-    assert kept == {"checkpoints/step=000006.ckpt"}
+    assert [file.path for file in client.list_artifacts(run_id, "checkpoints")] == ["checkpoints/step=000006.ckpt"]
