@@ -26,13 +26,8 @@ def losses(result):
 def test_a_run_goes_on_as_it_was_configured(hcexp, stopped, trained, fits):
     """Under the search that pruned it too, whose trial is over and takes no more reports."""
     config = OmegaConf.load(stopped / "config.yaml")
-    config.callbacks.pruning = {
-        "_target_": "hcexp.study.search.pruning.Pruning",
-        "journal": str(stopped.parent / "none"),
-        "study": "tune",
-        "trial": 0,
-        "pruner": {"name": "median"},
-    }
+    pruning = {"journal": f"{stopped.parent}/none", "study": "tune", "trial": 0, "pruner": {"name": "median"}}
+    config.callbacks.pruning = {"_target_": "hcexp.study.search.pruning.Pruning", **pruning}
     OmegaConf.save(config, stopped / "config.yaml")
     status, out, err = hcexp("train", "--resume", stopped, "callbacks.progress.seconds=0", "tracking=none")
     assert status == 0 and out.endswith(f"run {stopped}\n"), err

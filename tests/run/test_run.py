@@ -85,34 +85,29 @@ def test_the_result_file_is_written_last_and_no_file_has_a_servers_password(make
         assert path.is_dir() or "secret" not in path.read_text(), path
 
 
-def test_what_cannot_be_trained_here_is_refused_before_anything_is_prepared(make_run, monkeypatch):
+def test_what_cannot_be_trained_here_leaves_no_folder_and_is_refused_before_anything_is_prepared(make_run, monkeypatch):
     monkeypatch.setattr(hcexp.run.train, "which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
-    for knobs, said in (
-        (["trainer.max_steps=10"], "^trainer.max_steps=10 is not steps=6: set steps alone$"),
-        (["trainer.accumulate_grad_batches=4"], "data.batch_size=2 cannot be cut evenly .* of 4 micro-batches"),
-        (["trainer=ddp", "trainer.devices=3", "trainer.accelerator=cpu"], "cannot be cut evenly over 3 processes"),
-        (["optimizer.lr=0"], "optimizer.lr"),
-        (["schedule.warmup=60"], "schedule.warmup=60"),
-        (["compile=true"], r"^compile=true needs a C\+\+ compiler, and g\+\+ is not there[^\n]*$"),
-    ):
-        run = make_run(*knobs)
-        monkeypatch.setattr(run.data, "prepare", None)
+    at_once = {
+        "trainer.max_steps=10": "^trainer.max_steps=10 is not steps=6: set steps alone$",
+        "trainer.accumulate_grad_batches=4": "data.batch_size=2 cannot be cut evenly .* of 4 micro-batches",
+        "trainer=ddp trainer.devices=3 trainer.accelerator=cpu": "cannot be cut evenly over 3 processes",
+        "optimizer.lr=0": "optimizer.lr",
+        "schedule.warmup=60": "schedule.warmup=60",
+        "compile=true": r"^compile=true needs a C\+\+ compiler, and g\+\+ is not there[^\n]*$",
+    }
+    later = {
+        "callbacks.curves.every=0": "callbacks.curves.every",
+        "data.sequence_length=100000": "data.sequence_length",
+        "callbacks.throughput=null": "throughput=None is no callback",
+    }
+    for knobs, said in (at_once | later).items():
+        run = make_run(*knobs.split())
+        if knobs in at_once:
+            monkeypatch.setattr(run.data, "prepare", None)
         with pytest.raises(Exception, match=said):
             run.train()
         assert not run.directory.exists(), knobs
-
-
-def test_a_run_whose_parts_cannot_be_made_leaves_no_folder(make_run):
-    for knob, said in (
-        ("callbacks.curves.every=0", "callbacks.curves.every"),
-        ("data.sequence_length=100000", "data.sequence_length"),
-        ("callbacks.throughput=null", "throughput=None is no callback"),
-    ):
-        run = make_run(knob)
-        with pytest.raises(Exception, match=said):
-            run.train()
-        assert not run.directory.exists(), knob
 
 
 def test_data_are_prepared_on_a_machine_without_the_devices(make_run):
@@ -278,20 +273,19 @@ def test_validation_comes_when_due_and_once_at_the_end_and_changes_no_weight(mak
             assert_same(weights(run), weights(trained.pre_norm))
 
 
-def test_the_z_loss_is_minimised_and_not_reported(make_run, trained):
-    run = make_run("steps=2", "objective.z_loss=0.1")
-    run.train()
-    first, plain = (RunFolder(one.directory).curves for one in (run, trained.pre_norm))
-    assert first["train/loss"][0] == plain["train/loss"][0], "the untrained weights' cross-entropy"
-    assert first["train/grad_norm"][0][1] != pytest.approx(plain["train/grad_norm"][0][1], rel=1e-3)
-
-
 # Tracking
 
 
-def test_mlflow_has_a_runs_parameters_curves_final_metrics_and_checkpoint(make_run, tracked, store_uri):
-    result = make_run(*tracked).train()
-    client, run_id = MlflowClient(store_uri), result["run_id"]
+def test_a_run_that_goes_on_stays_one_mlflow_run_which_has_it_all(make_run, tracked, store_uri, interrupt):
+    knobs, client = [*tracked, "callbacks.checkpoint.every_n_steps=2"], MlflowClient(store_uri)
+    interrupt(3)
+    with pytest.raises(KeyboardInterrupt):
+        make_run(*knobs).train()
+    run_id = RunFolder(make_run(*knobs).directory).run_id
+    assert client.get_run(run_id).info.status == "KILLED"
+    interrupt(None)
+    result = make_run(*knobs).train()
+    assert result["run_id"] == run_id
     recorded = client.get_run(run_id)
     tags, params = recorded.data.tags, recorded.data.params
     assert recorded.info.status == "FINISHED" and tags["versions.torch"] == torch.__version__ and "error" not in tags
