@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -42,7 +43,13 @@ def test_is_the_literal_definition(knobs):
         series[[3, 200, 201, 900]] = [math.nan, math.inf, -math.inf, math.nan]
         score, verdicts = SpikeScore(**knobs), literal(series, **knobs)
         assert math.isnan(score.score)
-        assert run(score, series) == [bool(verdict) for verdict in verdicts]
+        whole, found = SpikeScore(**knobs), []
+        for part in np.split(series, [7, 50, 1203]):  # it may be saved, and go on
+            score, before = SpikeScore(**knobs), score
+            score.load_state_dict(json.loads(json.dumps(before.state_dict())))
+            found += run(score, part)
+        assert found == run(whole, series) == [bool(verdict) for verdict in verdicts]
+        assert score.state_dict() == whole.state_dict()
         judged = [verdict for verdict in verdicts if verdict is not None]
         assert 3 < sum(judged) < len(judged) / 2, "a series that decides nothing"
         assert (score.count, score.judged) == (sum(judged), len(judged))
