@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hcexp.run.folder import RESULT
-from hcexp.study import Point, Row, load_sweep, plan
+from hcexp.study import Ledger, Point, Row, load_sweep, plan
 
 
 class Killed(Exception):
@@ -83,3 +83,9 @@ def fakes(tmp_path):
         return [Point(Row(f"row {name}"), 0, FakeRun(tmp_path / "runs", name)) for name in identities]
 
     return make
+
+
+@pytest.fixture
+def ledger(fakes):
+    """Makes the ledger of fake points, as each process has one of its own."""
+    return lambda *names: Ledger("a study", fakes(*names))

@@ -23,21 +23,18 @@ def state(study):
     return study.trials[0].state
 
 
-@pytest.mark.parametrize(
-    ("result", "expected", "number"),
-    [
-        ("finished", TrialState.COMPLETE, 2.5),
-        ("failed", TrialState.FAIL, None),
-        ("pruned", TrialState.PRUNED, None),
-    ],
-)
-def test_a_claim_is_settled_with_its_result(entered, result, expected, number):
+STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
+
+
+@pytest.mark.parametrize("result", STATES)
+def test_a_claim_is_settled_with_its_result(entered, result):
     study, point = entered
     claim = take(study, study.trials[0], point)
     assert state(study) == TrialState.RUNNING and take(study, study.trials[0], point) is None
     claim.settle(point.run.leave(result, loss=2.5, error="why"))
     trial = study.trials[0]
-    assert (trial.state, trial.value, trial.user_attrs["error"]) == (expected, number, "why")
+    assert (trial.state, trial.user_attrs["error"]) == (STATES[result], "why")
+    assert trial.value == (2.5 if result == "finished" else None)
     assert take(study, trial, point) is None
     RunLock.take(point.run.directory).close()
 
@@ -49,13 +46,21 @@ def test_a_run_without_a_loss_is_worse_than_any(entered, metrics):
     assert study.trials[0].value == float("inf")
 
 
-def test_what_is_put_back_is_no_failure(entered):
+@pytest.mark.parametrize("left", ["failed", "pruned"])
+def test_what_is_put_back_is_no_failure_and_what_was_pruned_as_this_trial_stays_pruned(entered, left):
+    """Being stopped leaves a failure. A sweep may be stopped between the end of a pruned run and its entry."""
     study, point = entered
     claim = take(study, study.trials[0], point)
-    point.run.leave("failed", error="SIGTERM")  # what being stopped leaves
+    if left == "pruned":
+        study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, 4)
+    point.run.leave(left, error="SIGTERM")
     claim.release()
-    assert state(study) == TrialState.WAITING and point.run.result()["state"] == "missing"
-    assert take(study, study.trials[0], point) is not None
+    assert state(study) == TrialState.WAITING
+    claim = take(study, study.trials[0], point)
+    if left == "pruned":
+        assert claim is None and state(study) == TrialState.PRUNED and point.run.result()["state"] == "pruned"
+    else:
+        assert claim is not None and point.run.result()["state"] == "missing"
 
 
 def die(study, point, pruned=None):
@@ -82,16 +87,13 @@ def test_a_dead_workers_point_is_taken_up(entered, old):
     assert state(study) == TrialState.COMPLETE
 
 
-@pytest.mark.parametrize(
-    ("result", "expected"),
-    [("finished", TrialState.COMPLETE), ("pruned", TrialState.PRUNED), ("failed", TrialState.FAIL)],
-)
-def test_a_run_that_outlived_its_driver_is_entered(entered, result, expected):
+@pytest.mark.parametrize("result", STATES)
+def test_a_run_that_outlived_its_driver_is_entered(entered, result):
     study, point = entered
     die(study, point, pruned=4 if result == "pruned" else None)
     point.run.leave(result)
     assert take(study, study.trials[0], point) is None
-    assert state(study) == expected
+    assert state(study) == STATES[result]
     RunLock.take(point.run.directory).close()
 
 
@@ -99,17 +101,6 @@ def test_a_run_that_somebody_else_finished_is_entered(entered):
     study, point = entered
     point.run.leave("finished")
     assert take(study, study.trials[0], point) is None and state(study) == TrialState.COMPLETE
-
-
-def test_what_was_pruned_as_this_trial_stays_pruned(entered):
-    """The sweep was stopped between the end of the run and the entry."""
-    study, point = entered
-    claim = take(study, study.trials[0], point)
-    study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, 4)
-    point.run.leave("pruned")
-    claim.release()
-    assert take(study, study.trials[0], point) is None
-    assert state(study) == TrialState.PRUNED and point.run.result()["state"] == "pruned"
 
 
 @pytest.mark.parametrize("writes", range(6))

@@ -42,9 +42,8 @@ def store(mlflow_template, tmp_path):
 def follow(store, tmp_path):
     def follow(sweep=SWEEP, known=(), uri=store.uri):
         tracking = {"uri": uri, "experiment": "sweeps"} if uri else {}
-        return ParentRun(
-            sweep, "tiny", OmegaConf.create({"paths": {"runs": str(tmp_path)}, "tracking": tracking}), known
-        )
+        config = OmegaConf.create({"paths": {"runs": str(tmp_path)}, "tracking": tracking})
+        return ParentRun(sweep, "tiny", config, known)
 
     return follow
 
