@@ -2,12 +2,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from hcexp.run.folder import RESULT
 from hcexp.run.lock import RunLock
 from hcexp.study.claim import settle_alike, take
 from hcexp.study.search.journal import JOURNAL, open_journal
 from hcexp.study.search.pruning import PRUNED
 from tests.study.conftest import Killed, killed_after
+
+STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 
 
 @pytest.fixture
@@ -21,9 +22,6 @@ def entered(fakes, tmp_path):
 
 def state(study):
     return study.trials[0].state
-
-
-STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 
 
 @pytest.mark.parametrize("result", STATES)
@@ -46,54 +44,44 @@ def test_a_run_without_a_loss_is_worse_than_any(entered, metrics):
     assert study.trials[0].value == float("inf")
 
 
-@pytest.mark.parametrize("left", ["failed", "pruned"])
-def test_what_is_put_back_is_no_failure_and_what_was_pruned_as_this_trial_stays_pruned(entered, left):
-    """Being stopped leaves a failure. A sweep may be stopped between the end of a pruned run and its entry."""
+@pytest.mark.parametrize("end", ["is killed", "is stopped"])
+@pytest.mark.parametrize(
+    ("earlier", "left", "as_this_trial", "ends"),
+    [
+        (None, None, False, False),
+        ("failed", None, False, False),  # the result of an earlier attempt, or of another study's
+        ("pruned", None, False, False),
+        (None, "pruned", False, False),  # by another study, after this one's worker had died
+        (None, "pruned", True, True),  # the run itself enters the decision
+        (None, "finished", False, True),
+        (None, "failed", False, True),
+    ],
+)
+def test_a_dead_workers_point_is_taken_up_unless_its_run_has_ended(entered, end, earlier, left, as_this_trial, ends):
+    """A run may outlive its driver. What a worker puts back because it is stopped is no failure."""
     study, point = entered
+    if earlier:
+        point.run.leave(earlier)
     claim = take(study, study.trials[0], point)
-    if left == "pruned":
+    assert point.run.result()["state"] == "missing"
+    if as_this_trial:
         study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, 4)
-    point.run.leave(left, error="SIGTERM")
-    claim.release()
-    assert state(study) == TrialState.WAITING
+    if end == "is killed":
+        claim.lock.close()  # as the kernel does
+        assert state(study) == TrialState.RUNNING
+    if left:
+        point.run.leave(left, error="SIGTERM")
+    if end == "is stopped":
+        claim.release()
+        assert state(study) == TrialState.WAITING
+        ends = ends and left != "failed"  # being stopped is all that failed
     claim = take(study, study.trials[0], point)
-    if left == "pruned":
-        assert claim is None and state(study) == TrialState.PRUNED and point.run.result()["state"] == "pruned"
+    if ends:
+        assert claim is None and state(study) == STATES[left] and point.run.result()["state"] == left
     else:
-        assert claim is not None and point.run.result()["state"] == "missing"
-
-
-def die(study, point, pruned=None):
-    claim = take(study, study.trials[0], point)
-    if pruned:  # the run itself enters the decision
-        study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, pruned)
-    claim.lock.close()  # as the kernel does
-    assert state(study) == TrialState.RUNNING
-
-
-@pytest.mark.parametrize("old", [None, "failed", "pruned"])
-def test_a_dead_workers_point_is_taken_up(entered, old):
-    """The result of an earlier attempt, or of another study's, is not what the dead one left."""
-    study, point = entered
-    if old:
-        point.run.leave(old)
-    die(study, point)
-    assert not (point.run.directory / RESULT).exists()
-    if old == "pruned":  # by another study, after this one's worker had died
-        point.run.leave(old)
-    claim = take(study, study.trials[0], point)
-    assert claim.attempt == 1 and len(study.trials) == 1 and point.run.result()["state"] == "missing"
-    claim.settle(point.run.leave("finished"))
-    assert state(study) == TrialState.COMPLETE
-
-
-@pytest.mark.parametrize("result", STATES)
-def test_a_run_that_outlived_its_driver_is_entered(entered, result):
-    study, point = entered
-    die(study, point, pruned=4 if result == "pruned" else None)
-    point.run.leave(result)
-    assert take(study, study.trials[0], point) is None
-    assert state(study) == STATES[result]
+        assert claim.attempt == 1 and len(study.trials) == 1 and point.run.result()["state"] == "missing"
+        claim.settle(point.run.leave("finished"))
+        assert state(study) == TrialState.COMPLETE
     RunLock.take(point.run.directory).close()
 
 

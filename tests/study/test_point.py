@@ -12,7 +12,7 @@ ROWS = {"plain": ["residual=pre_norm", "optimizer.lr=0.2", "model.d=64"], LABEL:
 
 
 def test_a_plan_goes_seed_by_seed_and_row_by_row_and_the_command_line_wins_over_rows_and_they_over_the_sweep(points):
-    planned = points(ROWS, seeds=[3, 0], overrides=["optimizer.lr=0.1", "optimizer.weight_decay=0.7", "steps=9"])
+    planned = points(ROWS, seeds=(3, 0), overrides=("optimizer.lr=0.1", "optimizer.weight_decay=0.7", "steps=9"))
     names = [f"{label}, seed {seed}" for seed in (3, 0) for label in ROWS]
     assert [point.name for point in planned] == names
     assert [compose(point.arguments).tracking.run_name for point in planned] == names
@@ -28,8 +28,8 @@ def test_a_plan_goes_seed_by_seed_and_row_by_row_and_the_command_line_wins_over_
 
 
 def test_the_scale_is_the_plans(minute):
-    sweep = Sweep("own", "t", None, "plain", (Row("plain", ("residual=pre_norm",)),))
     kept = [o for o in minute if not o.startswith(("model.", "data.sequence"))]
+    sweep = Sweep("own", "A question", None, "plain", (Row("plain", ("residual=pre_norm",)),))
     (one,) = plan(sweep, "60m", [*kept, "model.vocabulary_size=4096", "data.tokenizer=null"])
     assert (one.run.config.model.d, one.run.config.data.sequence_length) == (512, 2048)
     assert one.run.overrides[0] == "scale=60m"

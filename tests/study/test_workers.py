@@ -140,17 +140,12 @@ def test_no_progress_and_errors_are_failures_however_far_the_run_has_come_and_hu
         finish(log)
 
     launched.does = fail
-    why = {
-        "killed": "no output (exit status -9)",
-        "nan": "loss is nan",
-        "refused": "no such knob (exit status 3)",
-    }
-    one, without_result = ledger(*why, "good"), {}
-    ended = []
+    why = {"killed": "no output (exit status -9)", "nan": "loss is nan", "refused": "no such knob (exit status 3)"}
+    one, ended, without_result = ledger(*why, "good"), [], {}
 
     def end(worker, result):
         ended.append((worker.point.run.identity, result["state"], result["error"]))
-        without_result[ended[-1][0]] = worker.killed
+        without_result[worker.point.run.identity] = worker.killed
 
     run_points(one, 2, ended=end)
     failures = [(name, "failed", why[name]) for name in why for _ in range(MAX_ATTEMPTS)]

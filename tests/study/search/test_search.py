@@ -184,26 +184,19 @@ def test_a_point_is_run_once_however_often_it_is_drawn(make, seed):
     assert {trial.state.name for trial in search._rows[0]._latest()} == {"COMPLETE", "PRUNED", "FAIL"}
 
 
-def test_a_point_at_which_somebody_is_is_left_to_him(make):
-    here, there = make(), make()
-    theirs = there.claim()
-    ours = here.claim()
+def test_what_somebody_is_at_is_left_to_him_and_other_draws_of_it_wait(make):
+    here, there = make(TWO), make(TWO)
+    theirs, ours = there.claim(), here.claim()
     assert (theirs.point.name, ours.point.name) == ("DHC, trial 0", "DHC, trial 1")
-    assert here.tally().running == 2 and not here.done()
-    theirs.lock.close()
+    assert here.claim() is None and there.tally() == Tally(6, 0, 2)
+    ours.settle(result_of(ours.point))
+    assert there.claim() is None and not there.done()
+    assert {trial.state for trial in there.found()[0].trials} == {"pruned", "missing"}
+    theirs.lock.close()  # he has died
     again = here.claim()
     assert again.point.name == "DHC, trial 0" and again.point.run.identity == theirs.point.run.identity
-
-
-def test_a_draw_of_what_is_at_work_waits_for_it(make):
-    search, other = make(TWO), make(TWO)
-    claims = [search.claim(), other.claim()]
-    assert search.claim() is None and other.tally() == Tally(6, 0, 2)
-    claims[0].settle(result_of(claims[0].point))
-    assert other.claim() is None and not other.done()
-    assert {trial.state for trial in other.found()[0].trials} == {"finished", "missing"}
-    claims[1].settle(result_of(claims[1].point))
-    assert search.claim() is None and search.tally() == Tally(6, 6, 0)
+    again.settle(result_of(again.point))
+    assert here.claim() is None and here.tally() == Tally(6, 6, 0)
 
 
 def test_a_run_that_is_pruned_while_others_look_for_a_point_is_not_taken(make, monkeypatch):
