@@ -186,7 +186,7 @@ def test_a_wrong_file_is_answered_in_one_line_that_names_it(tmp_path, text, old,
 
 
 def test_a_file_that_is_no_mapping_or_has_no_rows_or_is_nested_out_of_sight(tmp_path):
-    head, deep = "title: t\nbaseline: a\n", "[" * 400 + "]" * 400
+    head, deep = "title: t\nbaseline: a\n", "[" * 1000 + "]" * 1000
     wrong = {
         "- a\n": "must be a mapping with the keys title, question, table",
         head: "rows is missing; give rows, or a grid, or both",
