@@ -24,8 +24,7 @@ class Windows:
         batch_size: windows a batch.
         rank, world_size: this process and how many there are; window i belongs to process i mod world_size.
 
-    Raises:
-        ValueError: an argument is out of range, or the stream predicts no token.
+    Raises ValueError for an argument out of range, or a stream that predicts no token.
     """
 
     def __init__(self, store: TokenStore, sequence_length: int, batch_size: int, rank: int = 0, world_size: int = 1):
