@@ -22,9 +22,10 @@ class PrepareProgress:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         columns = TextColumn("{task.description}", markup=False), BarColumn(20), TaskProgressColumn()
         times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-        shown = {"transient": True, "disable": not (enabled and self._console.is_terminal)}
-        pace = {"speed_estimate_period": PACE_SECONDS}
-        self._line = Progress(*columns, *times, console=self._console, **shown, **pace)
+        hidden = not (enabled and self._console.is_terminal)
+        self._line = Progress(
+            *columns, *times, console=self._console, transient=True, disable=hidden, speed_estimate_period=PACE_SECONDS
+        )
         self._task = self._line.add_task(title, total=None, completed=self._share_before)
         self._counts = ""
 
