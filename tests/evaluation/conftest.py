@@ -8,6 +8,7 @@ from hcexp.evaluation import Vocabulary
 from hcexp.model import LanguageModel
 from hcexp.residual import PreNorm
 from hcexp.run.evaluate import ModelData
+from tests.data.conftest import counting_store  # noqa: F401
 from tests.evaluation.serving import Server
 
 

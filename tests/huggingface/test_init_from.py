@@ -3,16 +3,11 @@
 import shutil
 
 import pytest
-import torch
 
-from hcexp.callbacks import latest
 from tests.huggingface.conftest import Trained
+from tests.run.test_run import assert_same, weights
 
 FITTING = {"vocab_size": 4096, "intermediate_size": 32, "num_attention_heads": 2}  # the minute network's
-
-
-def weights(run):
-    return torch.load(latest(run.directory / "checkpoints"), weights_only=True)["state_dict"]
 
 
 def test_identity_goes_by_the_weights_not_their_place(make_run, olmo, tmp_path):
@@ -47,5 +42,4 @@ def test_a_run_that_goes_on_takes_its_checkpoint_not_the_first_weights(make_run,
     interrupt(None)
     run = make_run(*knobs)
     run.train()
-    for name, weight in weights(calm).items():
-        assert weights(run)[name].equal(weight), name
+    assert_same(weights(run), weights(calm))

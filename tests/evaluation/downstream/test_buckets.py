@@ -69,7 +69,7 @@ def test_batches_keep_to_their_size_hardly_pad_and_share_contexts(task):
         assert sum(len(batch.inputs) for batch in batches) == single + len(several) < len(task.requests)
 
 
-@pytest.mark.parametrize("arguments", [(0, PAD), (5, PAD, 1, 1), (5, PAD, -1, 2)])
-def test_arguments_out_of_range(task, arguments):
-    with pytest.raises(ValueError, match=r"=-?\d: allowed"):
-        Buckets(task, *arguments)
+def test_arguments_out_of_range(task):
+    for arguments in ((0, PAD), (5, PAD, 1, 1), (5, PAD, -1, 2)):
+        with pytest.raises(ValueError, match=r"=-?\d: allowed"):
+            Buckets(task, *arguments)

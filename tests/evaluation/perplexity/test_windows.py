@@ -1,24 +1,8 @@
-import numpy as np
 import pytest
 import torch
 
-from hcexp.data import TokenStore
-from hcexp.data.text.tokens.shards import ShardWriter
 from hcexp.evaluation import Windows
 from hcexp.evaluation.perplexity.windows import IGNORED
-
-
-@pytest.fixture
-def counting_store(tmp_path):
-    """A store whose token i is i, so that a target says which prediction it is."""
-
-    def make(tokens):
-        writer = ShardWriter(tmp_path / f"store{tokens}", 1 << 16, shard_tokens=7)
-        writer.append(np.arange(tokens))
-        writer.close(documents=1, bytes=tokens, eos_id=0)
-        return TokenStore(writer.folder)
-
-    return make
 
 
 def predictions(windows: Windows) -> list[int]:
@@ -27,7 +11,7 @@ def predictions(windows: Windows) -> list[int]:
     for inputs, targets in windows:
         assert inputs.shape == targets.shape and inputs.dtype == targets.dtype == torch.int64
         counts = targets != IGNORED
-        assert torch.equal(inputs[counts] + 1, targets[counts])
+        assert torch.equal(inputs[counts] + 1, targets[counts])  # token i of the store is i
         seen += targets[counts].tolist()
     return seen
 
