@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
+from hcexp.disk.atomic import write_json
 from hcexp.run.folder import RESULT
 from hcexp.study import Ledger, Point, Row, Sweep, plan
 
@@ -56,7 +57,7 @@ class FakeRun:
         """What its process would leave at its end."""
         self.directory.mkdir(parents=True, exist_ok=True)
         result = {"state": state, "error": error, "metrics": {self.headline: loss}, "record": {"code": "of today"}}
-        (self.directory / RESULT).write_text(json.dumps(result))
+        write_json(self.directory / RESULT, result)
         return result
 
 

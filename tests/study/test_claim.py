@@ -38,10 +38,13 @@ def test_a_claim_is_settled_with_its_result(entered, result):
 
 
 @pytest.mark.parametrize("metrics", [{}, {"local/mean/loss": float("nan")}])
-def test_a_run_without_a_loss_is_worse_than_any(entered, metrics):
+def test_a_run_without_a_loss_is_worse_than_any_and_what_somebody_else_finished_is_entered(entered, metrics):
     study, point = entered
+    study.enqueue_trial({}, user_attrs={"identity": "a", "attempt": 1})
     take(study, study.trials[0], point).settle({"state": "finished", "error": None, "metrics": metrics})
     assert study.trials[0].value == float("inf")
+    point.run.leave("finished")
+    assert take(study, study.trials[1], point) is None and study.trials[1].state == TrialState.COMPLETE
 
 
 @pytest.mark.parametrize("end", ["is killed", "is stopped"])
@@ -83,12 +86,6 @@ def test_a_dead_workers_point_is_taken_up_unless_its_run_has_ended(entered, end,
         claim.settle(point.run.leave("finished"))
         assert state(study) == TrialState.COMPLETE
     RunLock.take(point.run.directory).close()
-
-
-def test_a_run_that_somebody_else_finished_is_entered(entered):
-    study, point = entered
-    point.run.leave("finished")
-    assert take(study, study.trials[0], point) is None and state(study) == TrialState.COMPLETE
 
 
 @pytest.mark.parametrize("writes", range(6))

@@ -26,9 +26,8 @@ def test_points_are_taken_in_their_order_and_once(ledger):
     claim.settle(claim.point.run.leave("finished"))
     assert run_all(one) == ["a", "c"]
     assert one.done() and one.tally() == Tally(3, 3, 0) and one.failed() == []
-    assert one._study.trials[0].user_attrs == {
-        "identity": "b", "label": "row b", "seed": 0, "overrides": ["name=b"], "attempt": 1,
-    }  # fmt: skip
+    about = {"identity": "b", "label": "row b", "seed": 0, "overrides": ["name=b"], "attempt": 1}
+    assert one._study.trials[0].user_attrs == about
     again = ledger("b", "a", "c")
     assert again.done() and again.claim() is None and len(again._study.trials) == 3
     assert run_all(ledger("a", "new", "b", "other")) == ["new", "other"]

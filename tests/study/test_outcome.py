@@ -14,23 +14,18 @@ def of(run):
 
 
 @pytest.fixture
-def copy(runs):
-    """A run in the folder `runs`, for writing."""
-
-    def make(run):
-        config = deepcopy(run.config)
-        config.paths.runs = str(runs)
-        return Run(config, run.overrides)
-
-    return make
+def run(trained, runs):
+    """The finished run of pre-norm, for writing."""
+    config = deepcopy(trained.pre_norm.config)
+    config.paths.runs = str(runs)
+    return Run(config, trained.pre_norm.overrides)
 
 
-def test_an_outcome_says_what_became_of_a_point(trained, copy, make_run):
+def test_an_outcome_says_what_became_of_a_point(trained, run, make_run):
     missing = of(make_run("seed=7"))
     assert (missing.state, missing.metrics, missing.curve) == ("missing", {}, {})
     failed = of(trained.stopped)
     assert (failed.state, failed.error, failed.curve) == ("failed", "power cut", {})
-    run = copy(trained.pre_norm)
     done, result = of(run), run.result()
     assert (done.label, done.seed, done.state, done.metrics) == ("DHC×2", 0, "finished", result["metrics"])
     assert done.result == result and done.directory == run.directory
@@ -50,9 +45,8 @@ def test_what_was_evaluated_during_training_has_curves_and_an_average_its_own_na
     assert {name: curve[-1] for name, curve in curves.items()} == {name: (6, metrics[name]) for name in curves}
 
 
-def test_what_the_last_checkpoint_was_measured_on_since_is_in_the_outcome(trained, copy):
-    run = copy(trained.pre_norm)  # it reads 200 tokens a set, at step 6
-    own, config = run.result()["metrics"], run.result()["config"]
+def test_what_the_last_checkpoint_was_measured_on_since_is_in_the_outcome(run):
+    own, config = run.result()["metrics"], run.result()["config"]  # it reads 200 tokens a set, at step 6
 
     def add(metrics, step=6, **changed):
         name = next(iter(metrics)).partition("/")[0]

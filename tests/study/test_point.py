@@ -5,7 +5,6 @@ import pytest
 from hcexp.configuration import compose, shipped
 from hcexp.run.run import Run
 from hcexp.study import Row, Sweep, load_sweep, plan
-from tests.registered import composed
 
 LABEL = "mine's, 'a\\b'\\"
 ROWS = {"plain": ["residual=pre_norm", "optimizer.lr=0.2", "model.d=64"], LABEL: ["residual=dhc", "residual.n=2"]}
@@ -43,20 +42,9 @@ def test_what_cannot_train_is_told_once_before_any_run(points, minute, knob):
     assert error.value.__notes__ == ["in the row plain of sweep own"]
 
 
-@pytest.fixture(scope="module")
-def distinct():
-    """The overrides of every row of the shipped sweeps."""
+def test_every_row_of_a_shipped_sweep_can_be_planned_and_differs_in_the_mode_alone(minute):
     sweeps = [load_sweep(path.stem, shipped("sweeps")) for path in shipped("sweeps").glob("*.yaml")]
-    return sorted({(*sweep.overrides, *row.overrides) for sweep in sweeps for row in sweep.rows})
-
-
-def test_every_row_of_a_shipped_sweep_differs_in_the_mode_alone_and_is_one(distinct):
-    assert len(distinct) > 10
-    for own in distinct:
-        assert all(override.startswith("residual") for override in own) and composed(*own)
-
-
-@pytest.mark.slow
-def test_every_row_of_a_shipped_sweep_can_be_planned(distinct, minute):
-    rows = tuple(Row(" ".join(own), own) for own in distinct)
-    assert len(plan(Sweep("all", "t", None, rows[0].label, rows), "tiny", minute)) == len(rows)
+    distinct = {(*sweep.overrides, *row.overrides) for sweep in sweeps for row in sweep.rows}
+    rows = tuple(Row(" ".join(own), own) for own in sorted(distinct))
+    assert len(plan(Sweep("all", "t", None, rows[0].label, rows), "tiny", minute)) == len(rows) > 10
+    assert all(override.startswith("residual") for row in rows for override in row.overrides)

@@ -251,11 +251,8 @@ def test_a_space_that_does_not_fit_the_rows_is_refused(make, space, said):
 
 
 def test_groups_switches_and_whole_numbers_are_searched_and_validated_as_often_as_the_space_says(make, minute):
-    knobs = {
-        "schedule": {"choices": ["cosine", "linear"]},
-        "optimizer.decay_norms": {"choices": [True, False]},
-        "data.batch_size": {"low": 1, "high": 4},
-    }
+    knobs = {"schedule": {"choices": ["cosine", "linear"]}, "optimizer.decay_norms": {"choices": [True, False]}}
+    knobs |= {"data.batch_size": {"low": 1, "high": 4}}
     sweep = Sweep("tune", "t", None, "DHC", (Row("DHC"),), search=Space(knobs, trials=3, validations=4))
     search = Search(sweep, "tiny", plan(sweep, "tiny", [*minute, "residual=dhc"]))
     seen = []

@@ -51,16 +51,9 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
 
 def test_sweeps_grids_and_searches_are_read_whole(tmp_path):
     write(tmp_path, GOOD)
-    assert load_sweep("mine", tmp_path) == Sweep(
-        name="mine",
-        title="A question",
-        table=1,
-        baseline="base",
-        rows=(Row("base", ("residual=pre_norm",)), Row("other", ("residual=dhc", "residual.n=2"))),
-        seeds=(0, 3),
-        overrides=("trainer.max_steps=10",),
-        question="Which is better?",
-    )
+    rows = (Row("base", ("residual=pre_norm",)), Row("other", ("residual=dhc", "residual.n=2")))
+    rest = {"seeds": (0, 3), "overrides": ("trainer.max_steps=10",), "question": "Which is better?"}
+    assert load_sweep("mine", tmp_path) == Sweep("mine", "A question", 1, "base", rows, **rest)
     own = load_sweep(write(tmp_path, "title: t\nbaseline: a\nrows: [{label: a}]\n", "own"), SWEEPS)
     assert own == Sweep("own", "t", None, "a", (Row("a"),))
     sweep = load_sweep(write(tmp_path, GRID), tmp_path)
@@ -204,11 +197,10 @@ def test_a_file_that_is_no_mapping_or_has_no_rows_or_is_nested_out_of_sight(tmp_
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(
-        FileNotFoundError, match=r"no sweep 'tabel1'\. Did you mean table1\? Available: .*quick.*table3"
+    for name, said in (
+        ("tabel1", r"no sweep 'tabel1'\. Did you mean table1\? Available: .*quick.*table3"),
+        ("zzzz", r"no sweep 'zzzz'\. Available: "),
+        ("nowhere/mine.yaml", "sweep file nowhere/mine.yaml does not exist"),
     ):
-        load_sweep("tabel1", SWEEPS)
-    with pytest.raises(FileNotFoundError, match=r"no sweep 'zzzz'\. Available: "):
-        load_sweep("zzzz", SWEEPS)
-    with pytest.raises(FileNotFoundError, match="sweep file nowhere/mine.yaml does not exist"):
-        load_sweep("nowhere/mine.yaml", SWEEPS)
+        with pytest.raises(FileNotFoundError, match=said):
+            load_sweep(name, SWEEPS)

@@ -15,10 +15,8 @@ SEARCH = Sweep("tune", "A question", None, "a", (Row("a"),), overrides=("steps=9
 
 def found(label, *overrides, best=0.002):
     trials = ((0.003, "finished", 2.0), (best, "finished", 1.0), (0.009, "pruned", 0.5))
-    records = [
-        TrialRecord({"optimizer.lr": lr, "schedule": "cosine"}, state, loss, None, None, "0123")
-        for lr, state, loss in trials
-    ]
+    values = [{"optimizer.lr": lr, "schedule": "cosine"} for lr, _, _ in trials]
+    records = [TrialRecord(of, *rest, None, None, "0123") for of, (_, *rest) in zip(values, trials, strict=True)]
     return RowResult(label, overrides, tuple(records))
 
 
@@ -55,21 +53,14 @@ def test_the_file_has_what_was_found_and_is_data():
     text = tuned_text(SEARCH, "tiny", "hcexp sweep tune", [found("DHC×2", "residual=dhc"), RowResult("b", (), ())])
     assert text.startswith("# ") and "sweep.tuned=tune" in text.splitlines()[0]
     content = yaml.safe_load(text)
-    assert content["rows"][0] == {
-        "label": "DHC×2",
-        "overrides": ["steps=9", "residual=dhc"],
-        "values": {"optimizer.lr": 0.002, "schedule": "cosine"},
-        "loss": 1.0,
-        "finished": 2,
-        "pruned": 1,
-        "failed": 0,
-    }
-    assert content["rows"][1]["values"] is None
+    row = {"label": "DHC×2", "overrides": ["steps=9", "residual=dhc"], "loss": 1.0}
+    row |= {"values": {"optimizer.lr": 0.002, "schedule": "cosine"}, "finished": 2, "pruned": 1, "failed": 0}
+    assert content["rows"][0] == row and content["rows"][1]["values"] is None
     assert (content["sweep"], content["scale"], content["seed"], content["trials"]) == ("tune", "tiny", 0, 3)
 
 
 def test_a_row_takes_the_values_of_the_row_that_says_most_of_it(file, minute):
-    path = plain = file({"plain": (0.001, PRE_NORM), "DHC": (0.002, DHC), "DHC×8": (0.003, DHC_8)})
+    path = file({"plain": (0.001, PRE_NORM), "DHC": (0.002, DHC), "DHC×8": (0.003, DHC_8)})
     sweep = asked(PRE_NORM, [*DHC, "residual.n=4"], [*DHC_8, "residual.tanh=false"], DHC)
     taken = tuned(sweep, path, "tiny")
     assert learning_rates(taken) == [0.001, 0.002, 0.003, 0.002]
@@ -80,14 +71,14 @@ def test_a_row_takes_the_values_of_the_row_that_says_most_of_it(file, minute):
     sweep = asked(["residual.n=8"], ["residual.n=2"], overrides=DHC)
     assert learning_rates(tuned(sweep, path, "tiny")) == [0.003, 0.002]
     assert learning_rates(tuned(asked(DHC), path, "tiny", ["residual.n=8"])) == [0.003]
-    # The same said otherwise is the same.
-    path = file({"DHC": (0.002, [*DHC, "residual.tanh=true", "residual.n=8"])})
-    assert learning_rates(tuned(asked([*DHC, "+residual.n=8", "residual.tanh=True"]), path, "tiny")) == [0.002]
     # The more explicit value counts: the sweep's, the tuned one, the row's, that of the command line.
     rows = asked(PRE_NORM, [*PRE_NORM, "optimizer.lr=0.3"], overrides=["optimizer.lr=0.2"])
     for own, rates in ([], [0.001, 0.3]), (["optimizer.lr=0.4"], [0.4, 0.4]):
-        planned = plan(tuned(rows, plain, "tiny"), "tiny", [*minute, *own])
+        planned = plan(tuned(rows, path, "tiny"), "tiny", [*minute, *own])
         assert [point.run.config.optimizer.lr for point in planned] == rates
+    # The same said otherwise is the same.
+    path = file({"DHC": (0.002, [*DHC, "residual.tanh=true", "residual.n=8"])})
+    assert learning_rates(tuned(asked([*DHC, "+residual.n=8", "residual.tanh=True"]), path, "tiny")) == [0.002]
 
 
 @pytest.mark.parametrize(
