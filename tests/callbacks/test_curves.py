@@ -72,9 +72,8 @@ def test_a_run_resumed_between_two_points_has_the_curves_of_an_uninterrupted_one
     fit(regression(), [whole], 30, memory, **knobs)
     fit(regression(), [curves(), StepCheckpoint(5, folder=tmp_path)], 13, again, **knobs)
     again.curves = {name: [p for p in points if p[0] % 4 == 0] for name, points in again.curves.items()}
-    fit(
-        regression(start=26), [resumed, StepCheckpoint(100, folder=tmp_path)], 30, again, ckpt=latest(tmp_path), **knobs
-    )
+    knobs["ckpt"] = latest(tmp_path)
+    fit(regression(start=26), [resumed, StepCheckpoint(100, folder=tmp_path)], 30, again, **knobs)
     assert again.curves == memory.curves and resumed.metrics == whole.metrics
     assert resumed.state_dict() == whole.state_dict()
 

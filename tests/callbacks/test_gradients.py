@@ -1,4 +1,3 @@
-import lightning.pytorch as L
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -7,31 +6,26 @@ from torch.utils.data import DataLoader
 from hcexp.callbacks import GradientNorms
 from hcexp.callbacks.gradients import gradient_groups
 from tests.analysis.models import network, tokens
+from tests.callbacks.conftest import Regression
 
 SEQUENCES = tokens(24, 6)
 
 
-class Language(L.LightningModule):
+class Language(Regression):
     """A small model on fixed sequences, one a batch; keeps its gradient norms before clipping, by hand."""
-
-    tokens_per_step = 5
 
     def __init__(self, mode="dhc"):
         super().__init__()
-        self.model = network(mode).float()
-        self.by_hand = []
+        self.model, self.by_hand = network(mode).float(), []
 
     def training_step(self, batch, batch_idx):
         logits = self.model(batch[:, :-1])
         return cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
 
-    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+    def configure_gradient_clipping(self, *_, **__):
         groups = gradient_groups(self.model)
         self.by_hand.append({n: torch.cat([p.grad.flatten() for p in g]).norm().item() for n, g in groups.items()})
         torch.nn.utils.clip_grad_norm_(self.parameters(), 0.01)
-
-    def configure_optimizers(self):
-        return torch.optim.AdamW(self.parameters(), lr=0.01)
 
     def train_dataloader(self):
         return DataLoader(SEQUENCES, batch_size=1)

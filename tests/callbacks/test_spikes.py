@@ -28,8 +28,8 @@ def run(score, series):
     return [score.update(value) for value in series]
 
 
-def with_spikes(seed, length=1500):
-    rng = np.random.default_rng(seed)
+def with_spikes(seed):
+    rng, length = np.random.default_rng(seed), 1500
     series = 3 + 5 / np.sqrt(1 + np.arange(length)) + 0.05 * rng.standard_normal(length)
     where = rng.choice(length, size=length // 40, replace=False)
     series[where] += rng.choice([-1, 1], size=len(where)) * rng.uniform(0.2, 4, size=len(where))
