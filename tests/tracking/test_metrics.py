@@ -2,8 +2,6 @@ import errno
 import json
 import math
 import os
-import subprocess
-import sys
 
 import pandas
 import pytest
@@ -109,10 +107,3 @@ def test_of_a_long_file_the_tail_is_its_last_lines(path):
     assert steps == list(range(steps[0], 3000)) and 100 < len(steps) < 1500
     ends = [end for end, _ in lines(path)]
     assert [line.step for _, line in lines(path, ends[2997])] == [2998, 2999] and ends[-1] == path.stat().st_size
-
-
-def test_reading_needs_neither_lightning_nor_mlflow_nor_torch():
-    heavy = "{'torch', 'lightning', 'mlflow', 'optuna', 'pandas'}"
-    command = f"import sys, hcexp.tracking.metrics; found = {heavy} & sys.modules.keys(); assert not found, found"
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
