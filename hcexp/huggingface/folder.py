@@ -18,10 +18,7 @@ from hcexp.huggingface.olmo import KEYS, beyond_olmo, to_olmo
 from hcexp.huggingface.tokenizer import TokenizerFiles
 
 # What `transformers` imports from a folder with code of its own: two files that import this package.
-CODE = {
-    "AutoConfig": "configuration_hcexp.HcexpConfig",
-    "AutoModelForCausalLM": "modeling_hcexp.HcexpForCausalLM",
-}
+CODE = {"AutoConfig": "configuration_hcexp.HcexpConfig", "AutoModelForCausalLM": "modeling_hcexp.HcexpForCausalLM"}
 
 
 def export(

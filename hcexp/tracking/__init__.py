@@ -8,13 +8,4 @@ from hcexp.tracking.outbox import send_unsent
 from hcexp.tracking.parameters import headline_params, labels
 from hcexp.tracking.store import open_store, public, store_uri
 
-__all__ = [
-    "add_files",
-    "add_metrics",
-    "headline_params",
-    "labels",
-    "open_store",
-    "public",
-    "send_unsent",
-    "store_uri",
-]
+__all__ = ["add_files", "add_metrics", "headline_params", "labels", "open_store", "public", "send_unsent", "store_uri"]
