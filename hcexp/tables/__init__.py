@@ -1,1 +1,1 @@
-"""How what was measured is written for people: numbers, rates, durations."""
+"""A table of text cells, how numbers are written in it, and how a terminal shows it."""
