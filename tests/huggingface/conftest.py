@@ -6,12 +6,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hcexp.configuration import compose, shipped
+from hcexp.configuration import compose
 from hcexp.data import TextTokenizer
 from hcexp.huggingface import export
 from hcexp.huggingface.network import build
 
-MODES = sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
 SIZES = {"d": 32, "layers": 2, "heads": 4, "inner": 48, "vocabulary_size": 100}
 NETWORKS = {
     "olmo": {},
@@ -102,9 +101,8 @@ def olmo(tmp_path):
     """Makes a random checkpoint of `OlmoForCausalLM`, and gives it with its folder."""
     from transformers import OlmoConfig, OlmoForCausalLM
 
-    small = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    small |= {"num_attention_heads": 4, "tie_word_embeddings": True}
-    small |= {"initializer_range": 0.2, "pad_token_id": None, "eos_token_id": 0}
+    small = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "eos_token_id": 0}
+    small |= {"num_attention_heads": 4, "tie_word_embeddings": True, "initializer_range": 0.2, "pad_token_id": None}
 
     def make(name="olmo", seed=0, save=None, **keys):
         torch.manual_seed(seed)

@@ -8,7 +8,8 @@ from huggingface_hub import save_torch_state_dict
 from torch.nn.functional import pad
 
 from hcexp.huggingface.tokenizer import TokenizerFiles
-from tests.huggingface.conftest import MODES, NETWORKS, Trained, load, same_logits, tokens
+from tests.huggingface.conftest import NETWORKS, Trained, load, same_logits, tokens
+from tests.registered import MODES
 
 CODE = {"configuration_hcexp.py", "modeling_hcexp.py"}
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}

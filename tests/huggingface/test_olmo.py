@@ -2,7 +2,8 @@
 
 from hcexp.configuration import compose
 from hcexp.huggingface.olmo import beyond_olmo
-from tests.huggingface.conftest import MODES, Made, sections
+from tests.huggingface.conftest import Made, sections
+from tests.registered import MODES
 
 
 def test_what_is_an_olmo():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from hcexp.data import TextTokenizer
@@ -13,29 +14,20 @@ EXAMPLES = [
     {"question": "The king walks", "answers": [" under the old light", " stone"], "right": 1},
     {"question": "In the morning", "answers": [" light", " river", " king", " stone"], "right": 2},
 ]
-ASKED = 'doc_to_text: "{{question}}"\ndoc_to_target: "{{answers[right]}}"'
+ASKED = {"doc_to_text": "{{question}}", "doc_to_target": "{{answers[right]}}"}
 TASKS = {
-    "choices": """output_type: multiple_choice
-        doc_to_text: "{{question}}"
-        doc_to_choice: "{{answers}}"
-        target_delimiter: ""
-        doc_to_target: right
-        metric_list: [{metric: acc}]""",
-    "whole": """output_type: loglikelihood_rolling
-        doc_to_text: ""
-        doc_to_target: "{{question}}{{answers[right]}}"
-        metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]""",
-    "last": f"""output_type: loglikelihood
-        {ASKED}
-        metric_list: [{{metric: perplexity}}, {{metric: acc}}]""",
-    "written": f"""output_type: generate_until
-        {ASKED}
-        generation_kwargs: {{until: ["."], max_gen_toks: 8}}
-        metric_list: [{{metric: exact_match}}]""",
-    "drawn": f"""output_type: generate_until
-        {ASKED}
-        generation_kwargs: {{until: ["."], do_sample: true, temperature: 0.7}}
-        metric_list: [{{metric: exact_match}}]""",
+    "choices": ASKED | {"doc_to_choice": "{{answers}}", "target_delimiter": "", "doc_to_target": "right"},
+    "whole": {"doc_to_text": "", "doc_to_target": "{{question}}{{answers[right]}}"},
+    "last": ASKED,
+    "written": ASKED | {"generation_kwargs": {"until": ["."], "max_gen_toks": 8}},
+    "drawn": ASKED | {"generation_kwargs": {"until": ["."], "do_sample": True, "temperature": 0.7}},
+}
+KINDS = {
+    "choices": ("multiple_choice", "acc"),
+    "whole": ("loglikelihood_rolling", "word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "last": ("loglikelihood", "perplexity", "acc"),
+    "written": ("generate_until", "exact_match"),
+    "drawn": ("generate_until", "exact_match"),
 }
 
 
@@ -49,10 +41,11 @@ def tasks(tmp_path_factory):
     pytest.importorskip("lm_eval", reason="lm_eval is not installed: pip install 'hcexp[eval]'")
     folder = tmp_path_factory.mktemp("tasks")
     (folder / "examples.jsonl").write_text("".join(json.dumps(example) + "\n" for example in EXAMPLES))
-    for name, lines in TASKS.items():
-        data = {"data_files": {"test": str(folder / "examples.jsonl")}, "cache_dir": str(folder / "cache")}
-        head = f"task: {name}\ndataset_path: json\ndataset_kwargs: {json.dumps(data)}\ntest_split: test\n"
-        (folder / f"{name}.yaml").write_text(head + "\n".join(line.strip() for line in lines.splitlines()))
+    data = {"data_files": {"test": str(folder / "examples.jsonl")}, "cache_dir": str(folder / "cache")}
+    common = {"dataset_path": "json", "dataset_kwargs": data, "test_split": "test"}
+    for name, (kind, *metrics) in KINDS.items():
+        about = {"task": name, "output_type": kind, "metric_list": [{"metric": metric} for metric in metrics]}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({**common, **about, **TASKS[name]}))
     return folder
 
 

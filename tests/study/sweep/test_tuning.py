@@ -84,7 +84,7 @@ def test_a_row_takes_the_values_of_the_row_that_says_most_of_it(file, minute):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"scale": "60m"}, r"tuned\.yaml is of scale=60m, not tiny"),
+        ({"scale": "60m"}, r" is of scale=60m, not tiny"),
         ({"trials": 4}, r"plain has only 3 of 4 trials; hcexp sweep tune goes on"),
         ({"trials": "x"}, r"trials 'x' is not an integer of 1 or more"),
         ({"pruned": "x"}, r"pruned 'x' is not an integer of 0 or more"),
@@ -99,22 +99,16 @@ def test_a_row_takes_the_values_of_the_row_that_says_most_of_it(file, minute):
 )
 def test_a_file_that_does_not_fit_is_refused(file, changed, said):
     path = file({"plain": (0.001, PRE_NORM)}, **changed)
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=rf"\Asweep\.tuned: {path}.*{said}.*\Z"):
         tuned(asked(PRE_NORM), path, "tiny")
-    assert str(error.value).startswith(f"sweep.tuned: {path}") and "\n" not in str(error.value)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "broken.yaml").write_text("rows: [")
-    said = {
-        "none.yaml": r"^sweep\.tuned: \S+none\.yaml does not exist; hcexp sweep writes it",
-        "broken.yaml": r"broken\.yaml cannot be read: not YAML",
-        "": "cannot be read",
-    }
-    for name, line in said.items():
-        with pytest.raises(ValueError, match=line) as error:
+    said = {"none.yaml": "does not exist; hcexp sweep writes it", "broken.yaml": "cannot be read: not YAML"}
+    for name, line in {**said, "": "cannot be read"}.items():
+        with pytest.raises(ValueError, match=rf"\Asweep\.tuned: {tmp_path / name} {line}.*\Z"):
             tuned(asked(PRE_NORM), tmp_path / name, "tiny")
-        assert "\n" not in str(error.value)
 
 
 def test_rows_without_values_or_with_two_sets_of_them_and_searches_are_refused(file):
