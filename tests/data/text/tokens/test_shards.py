@@ -72,40 +72,6 @@ def test_a_verification_is_remembered_for_other_processes(counting_store, monkey
     assert remembered.read_text().count("tokens-0000") == 3
 
 
-@pytest.mark.parametrize("shard_tokens", [4, 7, 100])
-def test_another_writer_goes_on_from_what_was_flushed(tmp_path, shard_tokens):
-    whole = ShardWriter(tmp_path / "whole", 100, shard_tokens)
-    whole.append(np.arange(30))
-    close(whole)
-    for written in (0, 3, 7, 8, 14, 20):
-        first = ShardWriter(tmp_path / str(written), 100, shard_tokens)
-        first.append(np.arange(written))
-        flushed = first.flush()
-        first.append(np.arange(50, 60))  # and killed, before it was closed
-        first.flush()
-        with pytest.raises(FileNotFoundError, match="holds no tokens"):
-            TokenStore(first.folder)
-        second = ShardWriter(first.folder, 100, shard_tokens, json.loads(json.dumps(flushed)))
-        assert second.tokens == written
-        second.append(np.arange(written, 30))
-        close(second)
-        for path in whole.folder.iterdir():
-            assert (second.folder / path.name).read_bytes() == path.read_bytes()
-        assert len(os.listdir(second.folder)) == len(os.listdir(whole.folder))
-
-
-def test_shards_that_were_lost_cannot_be_gone_on_with(tmp_path):
-    first = ShardWriter(tmp_path / "store", 100, 8)
-    first.append(np.arange(12))
-    flushed = first.flush()
-    for shard, lose, size in ((1, lambda path: os.truncate(path, 7), 8), (0, os.unlink, 16)):
-        lose(first.folder / f"tokens-0000{shard}.bin")
-        with pytest.raises(ValueError, match=f"tokens-0000{shard}.bin is shorter than the {size} bytes"):
-            ShardWriter(first.folder, 100, 8, flushed)
-    with pytest.raises(ValueError, match="shard_tokens=0: allowed is at least 1"):
-        ShardWriter(tmp_path / "other", 100, shard_tokens=0)
-
-
 def test_a_shard_that_is_cut_or_deleted_while_it_is_read_is_named_in_one_line(counting_store, monkeypatch):
     store = counting_store(1000, shard_tokens=400)
     np.testing.assert_array_equal(store[:], np.arange(1000))
