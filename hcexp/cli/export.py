@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     from omegaconf import OmegaConf
 
     from hcexp.huggingface import export
-    from hcexp.run.checkpoint import read_checkpoint
+    from hcexp.run.checkpoint import read_checkpoint, tokenizer_of
 
     trained = read_checkpoint(chosen.run, chosen.checkpoint)
     folder = chosen.to or chosen.run / "export"
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         sections["model"],
         sections["residual"],
         trained.weights,
-        trained.tokenizer(),
+        tokenizer_of(trained.config),
         folder,
         sequence_length=sections["data"]["sequence_length"],
     )

@@ -35,11 +35,11 @@ class Tuning:
 class Sweep:
     """Rows under seeds. It knows no scale: the same sweep runs on a laptop and on a cluster.
 
-    `question` is what it asks, in a sentence or two; `table` the paper's table that it answers, or None; `baseline` the
-    label of the row that all others are compared with; `overrides` are common to all rows and stand before the row's
-    own. `contrasts` are the pairs of labels, a row and what it stands against, that answer the question beside the
-    comparisons with the baseline. With a `search`, every row stands for a search of its own in that space, under one
-    seed. `tuning` says of rows with tuned values whose they are.
+    `table` is the paper's table that it answers, or None; `baseline` the label of the row that all others are compared
+    with; `overrides` are common to all rows and stand before the row's own. `contrasts` are the pairs of labels, a row
+    and what it stands against, that answer the question beside the comparisons with the baseline. With a `search`,
+    every row stands for a search of its own in that space, under one seed. `tuning` says of rows with tuned values
+    whose they are.
     """
 
     name: str
@@ -71,7 +71,12 @@ class Sweep:
                 raise ValueError(f"{where}: contrasts: {unknown[0]!r} is not a row; rows are {', '.join(labels)}")
             if pair[0] == pair[1]:
                 raise ValueError(f"{where}: contrasts: {pair[0]!r} stands against itself")
-        _check_seeds(where, self.seeds)
+        if not self.seeds:
+            raise ValueError(f"{where}: seeds is empty; give at least one integer, such as [0]")
+        for seed in self.seeds:
+            check_whole(f"{where}: seed", seed, 0)
+        if (twice := first_twice(self.seeds)) is not None:
+            raise ValueError(f"{where}: seed {twice} is given more than once")
         if self.search and len(self.seeds) > 1:
             raise ValueError(
                 f"{where}: a search has one seed, not {len(self.seeds)}: what it found is compared under several seeds "
@@ -86,10 +91,8 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One point of a sweep, a row under a seed, and what became of it.
-
-    `state` is finished, failed, pruned or missing; `command` the exact line that trains it; `result` its
-    `result.json`, or {}; `curve` maps a metric's name to its (optimiser step, value) pairs.
+    """One point of a sweep, and what became of it: `command` is the exact line that trains it, `result` its
+    `result.json`, or {}, and `curve` maps a metric's name to its (optimiser step, value) pairs.
     """
 
     label: str
@@ -112,12 +115,3 @@ class Outcome:
         if self.state == "pruned":
             return f"pruned at step {self.result['steps']}"
         return f"{self.state}: {self.error}" if self.error else self.state
-
-
-def _check_seeds(where: str, seeds: tuple[int, ...]) -> None:
-    if not seeds:
-        raise ValueError(f"{where}: seeds is empty; give at least one integer, such as [0]")
-    for seed in seeds:
-        check_whole(f"{where}: seed", seed, 0)
-    if (twice := first_twice(seeds)) is not None:
-        raise ValueError(f"{where}: seed {twice} is given more than once")

@@ -23,9 +23,8 @@ def load_sweep(name_or_path: str | Path, folder: Path) -> Sweep:
     A file has `rows`, or a `grid` whose every combination is a row, or both: then every row stands with every
     combination. With `search` each of them is searched alike.
 
-    Raises:
-        FileNotFoundError: if there is neither; it names the nearest and lists those there are.
-        ValueError: if the file is no sweep; one line that names the file, the key and what is allowed.
+    Raises FileNotFoundError if there is neither, with the nearest and those there are, and ValueError if the file is no
+    sweep, in one line that names the file, the key and what is allowed.
     """
     path = _find(str(name_or_path), Path(folder))
     try:

@@ -46,9 +46,8 @@ def tuned(sweep: Sweep, file: Path, scale: str, overrides: Sequence[str] = ()) -
     A row takes the values of the tuned row all of whose overrides it has, among its own, the sweep's and the command
     line's. Of several it is the one with the most.
 
-    Raises:
-        ValueError: in one line, if the file is not there, is of another scale or of a search that is not through, and
-            if a row has no such tuned row, or several with other values.
+    Raises ValueError, in one line, if the file is missing, of another scale or of a search that is not through, and
+    if a row has no such tuned row, or several with other values.
     """
     if sweep.search:
         raise ValueError(f"sweep.tuned: {sweep.name} is a search itself, and takes no tuned values")
