@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hcexp.analysis.convergence import Convergence, convergence
 from hcexp.report.costs import Costs
+from hcexp.report.measured import Measured
 from hcexp.report.results import Results
 from hcexp.report.statistics import Estimate, estimate, paired_difference
 from hcexp.report.suites import MEAN_LOSS, TRAINING
@@ -15,6 +16,9 @@ from hcexp.study.sweep.sweep import Outcome
 SECONDS = "perf/train_seconds"
 TOKENS, FLOPS, TIME = "tokens", "flops", "time"
 EQUAL = {TOKENS: "equal tokens", FLOPS: "equal training FLOPs", TIME: "equal measured time"}
+
+# So many times must a run be as long as the moving average of its training loss extends, or that loss decides nothing.
+SPANS = 5
 
 Curve = Sequence[tuple[float, float]]  # (tokens, loss)
 
@@ -41,19 +45,22 @@ class Speedup:
 
     `ratio` is None where a seed of the row never has it: a mean over the others would flatter the row. `not_reached`
     are those seeds, and `reached` is how many have it. With `at_least` the ratio is a lower bound, and has no interval:
-    a seed of the row is already below that loss where its curve begins.
+    a seed of the row is already below that loss where its curve begins. `effective` is the ratio times the row's
+    throughput over the baseline's, where steps were timed in turn; the clock's uncertainty is in its interval.
     """
 
     ratio: Estimate | None
     reached: int
     not_reached: tuple[int, ...]
     at_least: bool = False
+    effective: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class Budgets:
     """The rows on one loss curve. `readings` by what is equal (`tokens`, `flops`, `time`) and label, where known;
-    `interleaved` says whether the time is that of steps timed in turn; `points` are the fewest of a curve.
+    `interleaved` says whether the time is that of steps timed in turn; `points` are the fewest of a curve; `span` is
+    the part of the shortest run that a moving average extends over, 0 of a validation loss.
     """
 
     metric: str
@@ -61,6 +68,12 @@ class Budgets:
     readings: Mapping[str, Mapping[str, AtBudget]]
     interleaved: bool
     speedups: Mapping[str, Speedup]
+    span: float
+
+    @property
+    def decides(self) -> bool:
+        """Whether the curve says anything of a moment: not an average that spans more than a fifth of the runs."""
+        return self.span <= 1 / SPANS
 
     @property
     def smoothed(self) -> bool:
@@ -103,23 +116,32 @@ def _budgets(results: Results, costs: Costs, metric: str) -> Budgets | None:
         equal: {label: _at(curves[label], baseline, by_seed) for label, by_seed in by_label.items()}
         for equal, by_label in _ratios(results, costs)
     }
-    interleaved = any(row.measured for row in costs.rows)
+    measured = {row.label: row.measured for row in costs.rows}
     if TIME in readings:
         readings[TIME] = {
-            label: _timed(at, curves[label], baseline, costs, label) for label, at in readings[TIME].items()
+            label: _timed(at, curves[label], baseline, measured[label]) for label, at in readings[TIME].items()
         }
     ends = {seed: curve for seed, curve in baseline.items() if math.isfinite(curve[-1][1])}
     return Budgets(
         metric=metric,
         points=min(len(curve) for by_seed in curves.values() for curve in by_seed.values()),
         readings=readings,
-        interleaved=interleaved,
+        interleaved=any(measured.values()),
         speedups={
-            label: _speedup(convergence(by_seed, ends))
+            label: _speedup(convergence(by_seed, ends), measured[label])
             for label, by_seed in curves.items()
             if label != results.baseline and by_seed.keys() & ends.keys()
         },
+        span=_span(results, metric),
     )
+
+
+def _span(results: Results, metric: str) -> float:
+    if not metric.startswith(TRAINING):
+        return 0.0
+    steps = min(outcome.result["steps"] for outcome in results.finished if metric in outcome.curve)
+    decay = metric.removeprefix(TRAINING)  # `99` of 0.99
+    return 1 / (1 - float(decay if "e" in decay else f"0.{decay}")) / steps
 
 
 def _in_tokens(outcome: Outcome, metric: str) -> Curve | None:
@@ -191,14 +213,13 @@ def _at(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], ratios: Mapp
 
 
 def _timed(
-    at: AtBudget, curves: Mapping[int, Curve], baseline: Mapping[int, Curve], costs: Costs, label: str
+    at: AtBudget, curves: Mapping[int, Curve], baseline: Mapping[int, Curve], measured: Measured | None
 ) -> AtBudget:
     """The same with the clock's own uncertainty in the interval of the difference.
 
     Where the steps were timed in turn it is what the loss would be at the ends of the ratio's 95 % interval. What the
     runs took by themselves has no known uncertainty: then there is no interval, and no verdict.
     """
-    measured = next(row.measured for row in costs.rows if row.label == label)
     if at.difference is None or at.difference.half_width is None:
         return at
     if measured is None:
@@ -213,9 +234,14 @@ def _timed(
     return replace(at, difference=replace(at.difference, half_width=math.hypot(at.difference.half_width, clock)))
 
 
-def _speedup(found: Convergence) -> Speedup:
+def _speedup(found: Convergence, measured: Measured | None) -> Speedup:
     ratios = list(found.ratios.values())
     ratio = None if found.not_reached else estimate(ratios)
     if ratio and found.at_least:
         ratio = replace(ratio, half_width=None, deviation=None)
-    return Speedup(ratio, len(ratios), found.not_reached, bool(found.at_least))
+    effective = None
+    if ratio and measured:
+        clock = measured.step_uncertainty / measured.step  # relative, of the ratio and so of its reciprocal
+        half = None if ratio.half_width is None else math.hypot(ratio.half_width, ratio.mean * clock) / measured.step
+        effective = replace(ratio, mean=ratio.mean / measured.step, half_width=half, deviation=None)
+    return Speedup(ratio, len(ratios), found.not_reached, bool(found.at_least), effective)

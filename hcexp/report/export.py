@@ -12,6 +12,7 @@ from hcexp.report.measured import COLUMNS
 from hcexp.report.report import Report
 from hcexp.report.results import Results
 from hcexp.report.sections.breakdown import paper_of, parts, printed
+from hcexp.report.sections.verdict import EFFECTIVE
 from hcexp.report.statistics import Estimate
 from hcexp.report.suites import DOWNSTREAM, MEAN, MEAN_LOSS, MEASURES, SPIKE_SCORE, SPIKES, TASK_MEASURES
 
@@ -144,6 +145,7 @@ def _budgets(results: Results, budgets: Budgets, label: str) -> Iterator[tuple[s
             yield f"{name}, cost of a token over baseline", _value(at.cost)
             yield f"{name}, read at share of tokens", _value(at.read)
     if speedup := budgets.speedups.get(label):
+        yield f"{budgets.metric} {EFFECTIVE}", _value(speedup.effective)
         name = f"{budgets.metric} convergence ratio"
         yield f"{name}, lower bound" if speedup.at_least else name, _value(speedup.ratio)
         yield f"{name}, seeds not reached", {"value": len(speedup.not_reached), "seeds": speedup.reached}

@@ -151,6 +151,12 @@ def _at_the_end(results: Results, metric: str) -> Iterator[str]:
 
 def _at_budgets(results: Results, budgets: Budgets) -> Iterator[str]:
     name = loss_name(budgets.metric)
+    if not budgets.decides:
+        yield (
+            "At equal training FLOPs and at equal time nothing can be said: no suite was evaluated on the way "
+            f"(evaluation.every=…), and the average of the training loss spans {100 * budgets.span:.0f} % of a run."
+        )
+        return
     for equal, readings in budgets.readings.items():
         sides = _sides(results, {label: at.difference for label, at in readings.items()})
         if sides:

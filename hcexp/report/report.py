@@ -20,6 +20,7 @@ from hcexp.report.sections.budgets import budget_table
 from hcexp.report.sections.contrasts import contrast_table
 from hcexp.report.sections.cost import cost_table
 from hcexp.report.sections.main import main_table
+from hcexp.report.sections.verdict import verdict_table
 from hcexp.report.suites import MEAN_LOSS, title
 from hcexp.study.sweep.sweep import Outcome, Sweep
 from hcexp.tables.table import Table
@@ -87,7 +88,8 @@ def build(
 
     A row of which some seeds failed or are missing uses those that finished. A point without an outcome counts as
     missing. `command` is the line that repeats the sweep; the default is right for a sweep of `sweeps/` without further
-    overrides. If `hcexp cost --sweep` left its measurements in the report's `folder`, they are among its costs.
+    overrides. If `hcexp cost --sweep` left its measurements in the report's `folder`, they are among its costs; the
+    reports of the sweep at other scales, which lie beside it, have a part in the verdict.
 
     Raises ValueError if an outcome is of no point of the sweep, or the second of one.
     """
@@ -103,7 +105,7 @@ def build(
         noise=tuple(noise(results)),
         facts=tuple(fact for fact in facts if fact[0] in FACTS),
         made_by=tuple(fact for fact in facts if fact[0] not in FACTS),
-        sections=tuple(_sections(results, known, at_budgets, connections, scale)),
+        sections=tuple(_sections(results, known, at_budgets, connections, scale, folder)),
         command=command or _command(sweep, scale),
         commands=tuple(outcome.command for outcome in results.outcomes if outcome.command),
         curves=curves(results),
@@ -115,16 +117,18 @@ def build(
 
 
 def _sections(
-    results: Results, costs: Costs, budgets: Sequence[Budgets], connections: Matrices, scale: str
+    results: Results, costs: Costs, budgets: Sequence[Budgets], connections: Matrices, scale: str, folder: Path | None
 ) -> list[Section]:
     """In the order of reading; a section without anything in it is left out."""
     main = main_table(results)
     at_budgets = [budget_table(results, each, scale) for each in budgets]
+    verdicts = [verdict_table(results, each, scale, folder) for each in budgets]
     planned = [contrast_table(results, f"{suite}{MEAN_LOSS}") for suite in results.suites]
     sections = [
         Section("Curves", drawing="curves"),
         Section(main.title, (main,), printed=True),
         Section("What the numbers say", sentences=findings(results)),
+        *(Section(table.title, (table,), printed=True) for table in verdicts if table),
         *(Section(table.title, (table,), printed=True) for table in at_budgets),
         *(Section(table.title, (table,)) for table in planned if table),
         Section("Sets and tasks", breakdown_tables(results), folded=True),
