@@ -1,8 +1,8 @@
 """Paper beside measured, from the runs that there are; nothing is trained.
 
-Prints the table and writes it as Markdown, LaTeX, CSV and one HTML page with the loss curves. With --analyse, one run
-of each row is analysed first, unless it was before, and the page shows their connection matrices. Of a search: what it
-has found, and the tuned values that other sweeps take.
+Prints the table and the answer, and writes all of it as Markdown, LaTeX, CSV and one HTML page with the loss curves.
+With --analyse, one run of each row is analysed first, unless it was before, and the page shows their connection
+matrices. Of a search: what it has found, and the tuned values that other sweeps take.
 
 example:
   hcexp report table1
@@ -92,7 +92,9 @@ def report(sweep, points: list, chosen: Namespace, console, analyse: bool = Fals
 
 
 def _table(sweep, points: list, scale: str, command: str, folder: Path, console, analyse: bool) -> list[Path]:
-    from hcexp.report import build, show, write
+    from hcexp.report.render import write
+    from hcexp.report.report import build
+    from hcexp.report.terminal import show
     from hcexp.study import outcome
 
     outcomes = [outcome(point) for point in points]
@@ -101,13 +103,13 @@ def _table(sweep, points: list, scale: str, command: str, folder: Path, console,
     built = build(sweep, outcomes, scale, command, folder)
     show(built, console)
     written = write(built, folder)
-    if not built.matrices.rows and any(row.finished for row in built.rows):
+    if not built.matrices.rows and built.results.finished:
         console.print("hcexp report --analyse adds the connection matrices of every row", highlight=False)
     return written
 
 
 def _search(sweep, points: list, scale: str, command: str, folder: Path, console) -> list[Path]:
-    from hcexp.report import SearchReport, show_search, write_search
+    from hcexp.report.search import SearchReport, show_search, write_search
     from hcexp.study.search.search import Search
 
     found = Search(sweep, scale, points).found()

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from hcexp.analysis import Convergence, convergence
 from hcexp.analysis.curves import curve, is_average, mean_metrics
 from hcexp.analysis.rows import Ratio, Summary
-from hcexp.report.setup import decay
+from hcexp.report.provenance import decay
 from hcexp.report.statistics import estimate
 from hcexp.run.history import Point
 from hcexp.run.identity import effective, flat

@@ -2,6 +2,7 @@
 
 from hcexp.report.statistics import Estimate
 from hcexp.tables.format import NOTHING, fixed
+from hcexp.tables.table import Cell
 
 
 def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False) -> str:
@@ -10,6 +11,22 @@ def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False
         return NOTHING
     text = fixed(estimate.mean, decimals, signed)
     return text if estimate.half_width is None else f"{text} ± {fixed(estimate.half_width, decimals)}"
+
+
+def percent(share: Estimate | None, decimals: int, signed: bool = False, interval: bool = True) -> str:
+    """A share, or a difference of shares, times 100."""
+    if share is None:
+        return NOTHING
+    half = 100 * share.half_width if interval and share.half_width is not None else None
+    return with_interval(Estimate(100 * share.mean, half, None, share.count), decimals, signed)
+
+
+def difference(found: Estimate | None, finished: int) -> Cell:
+    """A difference of losses, to be drawn; it says so if fewer seeds are paired than have `finished`."""
+    text = with_interval(found, 3, signed=True)
+    if found and found.count < finished:
+        text += f" ({found.count} of {finished} paired)"
+    return Cell(text, found)
 
 
 def as_printed(value: float | bool | str | None, column: str) -> str:

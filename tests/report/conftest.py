@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from hcexp.analysis.tables import weights
 from hcexp.analysis.written import About, Connections, Numbers, write_about, write_numbers
 from hcexp.configuration import compose
-from hcexp.report import build
 from hcexp.report.measured import COLUMNS, FILE, Measured
+from hcexp.report.render import html
+from hcexp.report.report import build
 from hcexp.residual.unfolding import Unfolded
 from hcexp.study.sweep.sweep import Outcome, Row, Sweep
 
@@ -270,3 +271,9 @@ def whole(sweep, finished, configuration, analysed):
 def whole_report(whole, tmp_path_factory):
     """The report of `whole`."""
     return build(*whole(tmp_path_factory.mktemp("whole")), "tiny")
+
+
+@pytest.fixture(scope="session")
+def whole_page(whole_report):
+    """Its page, drawn once."""
+    return html(whole_report)

@@ -36,8 +36,10 @@ class Sweep:
     """Rows under seeds. It knows no scale: the same sweep runs on a laptop and on a cluster.
 
     `table` is the paper's table that it answers, or None; `baseline` the label of the row that all others are compared
-    with; `overrides` are common to all rows and stand before the row's own. With a `search`, every row stands for a
-    search of its own in that space, under one seed. `tuning` says of rows with tuned values whose they are.
+    with; `overrides` are common to all rows and stand before the row's own. `contrasts` are the pairs of labels, a row
+    and what it stands against, that answer the question beside the comparisons with the baseline. With a `search`,
+    every row stands for a search of its own in that space, under one seed. `tuning` says of rows with tuned values
+    whose they are.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Sweep:
     search: Space | None = None
     tuning: Tuning | None = None
     question: str = ""
+    contrasts: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         where = f"sweep {self.name}"
@@ -63,6 +66,11 @@ class Sweep:
                 raise ValueError(f"{where}: label {label!r} has a control character, such as the end of a line")
         if self.baseline not in labels:
             raise ValueError(f"{where}: baseline {self.baseline!r} is not a row; rows are {', '.join(labels)}")
+        for pair in self.contrasts:
+            if unknown := [label for label in pair if label not in labels]:
+                raise ValueError(f"{where}: contrasts: {unknown[0]!r} is not a row; rows are {', '.join(labels)}")
+            if pair[0] == pair[1]:
+                raise ValueError(f"{where}: contrasts: {pair[0]!r} stands against itself")
         if not self.seeds:
             raise ValueError(f"{where}: seeds is empty; give at least one integer, such as [0]")
         for seed in self.seeds:

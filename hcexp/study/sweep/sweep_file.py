@@ -13,7 +13,7 @@ from hcexp.study.sweep.grid import with_grid
 from hcexp.study.sweep.overrides import read
 from hcexp.study.sweep.sweep import Row, Sweep
 
-KEYS = ("title", "question", "table", "baseline", "seeds", "overrides", "rows", "grid", "search")
+KEYS = ("title", "question", "table", "baseline", "seeds", "overrides", "rows", "grid", "search", "contrasts")
 ROW_KEYS = ("label", "overrides")
 
 
@@ -73,7 +73,18 @@ def _sweep(name: str, content: Any) -> Sweep:
         overrides=_overrides(where, content.get("overrides")),
         search=read_space(f"{where}: search", content["search"]) if "search" in content else None,
         question=content.get("question", ""),
+        contrasts=_contrasts(f"{where}: contrasts", content.get("contrasts", [])),
     )
+
+
+def _contrasts(where: str, content: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(content, list):
+        raise ValueError(f"{where} must be a list of {{row: …, against: …}}")
+    for each in content:
+        check_keys(where, each, ("row", "against"), required=("row", "against"))
+        for key in ("row", "against"):
+            check_text(f"{where}: {key}", each[key])
+    return tuple((each["row"], each["against"]) for each in content)
 
 
 def _rows(where: str, content: dict[str, Any]) -> tuple[Row, ...]:

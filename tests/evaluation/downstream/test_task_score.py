@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from hcexp.data import TextTokenizer
 from hcexp.evaluation import TaskScore
 from hcexp.evaluation.downstream.buckets import Buckets, TaskBatch
 from hcexp.evaluation.downstream.task import OlmoTokenizer, Task, build
@@ -47,6 +48,68 @@ def test_the_scores_are_those_of_olmos_metric_on_the_same_logits(model, tokenize
     assert ours["accuracy"] == pytest.approx(bare[kind].item(), abs=1e-6)
     if label == "arc_challenge":  # and it matters
         assert theirs["len_norm_v1"] == theirs["len_norm_v2"] != bare["len_norm_v2"]
+
+
+class Rigged(nn.Module):
+    """Knows the right continuations of a task, finds whatever follows another text unlikely, and else knows nothing."""
+
+    def __init__(self, vocabulary, task=None, pad_id=0):
+        super().__init__()
+        right = [r for r in task.requests if task.right[r.document] == r.continuation] if task else []
+        self.known = {r.tokens.tobytes(): r.scored.tolist() for r in right}
+        self.nothing, self.pad_id = torch.zeros(1, 1, vocabulary), pad_id
+
+    def forward(self, tokens):
+        logits = self.nothing.expand(*tokens.shape, -1)
+        if not self.known:
+            return logits
+        logits = logits.clone()
+        for row, text in enumerate(tokens):
+            text = text[text != self.pad_id]
+            scored = self.known.get(text.numpy().astype("uint32").tobytes(), [])
+            for place, token in enumerate(scored):
+                logits[row, len(text) - len(scored) + place, token] = 50
+        return logits
+
+
+def scored(model, task, pad_id):
+    meter = TaskScore(task)
+    for batch in Buckets(task, 2048, pad_id):
+        meter.update(model, batch)
+    return meter.results()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("label", ["rte", "mrpc", "winogrande", "arc_challenge"])
+def test_who_knows_the_answers_has_all_right(tokenizer, first_rows, label):
+    first_rows(60)
+    task = build(label, tokenizer, 512, 60)  # shorter, and two documents would be read alike
+    results = scored(Rigged(4096, task, tokenizer.eos_id), task, tokenizer.eos_id)
+    assert results["accuracy"] == 1 and results.get("f1", 1) == 1
+    assert results["bits_per_byte"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("label", ["winogrande", "commitment_bank", "boolq", "sst2", "mrpc"])
+def test_a_uniform_model_is_at_chance_where_all_continuations_are_one_token(label, dolma_file):
+    dolma = TextTokenizer(dolma_file)
+    task = build(label, dolma, 256)
+    chance = (1 / (task.tokens > 0).sum(1).double()).mean().item()
+    assert scored(Rigged(50304), task, dolma.eos_id)["accuracy"] == pytest.approx(chance, abs=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("label", ["rte", "arc_challenge"])
+def test_a_uniform_model_is_near_chance_where_they_differ_in_length(tokenizer, first_rows, label):
+    first_rows(300)
+    task = build(label, tokenizer, 128, 300)
+    chance = (1 / (task.tokens > 0).sum(1).double()).mean().item()
+    results = scored(Rigged(4096), task, tokenizer.eos_id)
+    assert abs(results["accuracy"] - chance) < 3 * math.sqrt(chance * (1 - chance) / len(task.right))
+    cell = torch.arange(len(task.right)), task.right
+    bits = (task.tokens[cell] * 12 / task.text_bytes[cell]).mean().item()  # log2(4096) bits a token
+    assert results["bits_per_byte"] == pytest.approx(bits, rel=1e-6)
 
 
 def choice(right, continuations, metric="acc"):

@@ -11,6 +11,24 @@ from hcexp.paper import listing
 SETS = {"a": "a/0.npy", "b": ["b/0.npy", "b/1.npy"]}
 
 
+@pytest.mark.parametrize(("world_size", "batch_size"), [(1, 16), (1, 2), (3, 2)])
+def test_every_token_of_the_files_is_predicted_once(vocabulary, data, tmp_path, world_size, batch_size):
+    """Of two sets, the second of two files, of which one is shorter than a sequence."""
+    draw, ids = np.random.default_rng(0), {}
+    for path, size in (("a/0.npy", 100), ("b/0.npy", 3), ("b/1.npy", 40)):
+        ids[path] = draw.integers(1, 4096, size, dtype="<u2")
+        ids[path][[size // 2, -1]] = 0
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        ids[path].tofile(tmp_path / path)
+    suite = TokenSuite("v3", SETS, tmp_path, vocabulary, eos_ids=[0], batch_size=batch_size)
+    suite.prepare(data(), tmp_path / "cache")
+    shares = zip(*(suite.loaders(rank, world_size) for rank in range(world_size)), strict=True)
+    for paths, loaders in zip((["a/0.npy"], ["b/0.npy", "b/1.npy"]), shares, strict=True):
+        windows = [[row[row != IGNORED] for _, targets in loader for row in targets] for loader in loaders]
+        in_order = [row for turn in zip(*windows, strict=True) for row in turn]
+        assert np.concatenate(in_order).tolist() == np.concatenate([ids[path] for path in paths]).tolist()
+
+
 def test_the_first_documents_of_each_set_from_a_folder_or_an_address(server, vocabulary, data, tmp_path):
     for path, ids in (("a/0.npy", [5, 6, 0, 7, 0]), ("b/0.npy", [8, 0]), ("b/1.npy", [9] * 20 + [0, 9, 0])):
         (server.folder / path).parent.mkdir(exist_ok=True)

@@ -20,6 +20,7 @@ overrides: [trainer.max_steps=10]
 rows:
   - {label: base, overrides: [residual=pre_norm]}
   - {label: other, overrides: [residual=dhc, residual.n=2]}
+contrasts: [{row: other, against: base}]
 """
 GRID = """
 title: A question
@@ -52,7 +53,12 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
 def test_sweeps_grids_and_searches_are_read_whole(tmp_path):
     write(tmp_path, GOOD)
     rows = (Row("base", ("residual=pre_norm",)), Row("other", ("residual=dhc", "residual.n=2")))
-    rest = {"seeds": (0, 3), "overrides": ("trainer.max_steps=10",), "question": "Which is better?"}
+    rest = {
+        "contrasts": (("other", "base"),),
+        "seeds": (0, 3),
+        "overrides": ("trainer.max_steps=10",),
+        "question": "Which is better?",
+    }
     assert load_sweep("mine", tmp_path) == Sweep("mine", "A question", 1, "base", rows, **rest)
     own = load_sweep(write(tmp_path, "title: t\nbaseline: a\nrows: [{label: a}]\n", "own"), SWEEPS)
     assert own == Sweep("own", "t", None, "a", (Row("a"),))
@@ -118,6 +124,10 @@ MEDIAN = "{name: median, n_startup_trials: 3}"
         (GOOD, "table: 1", "tabel: 1", "unknown key 'tabel'. Did you mean table? Allowed: title, question, table"),
         (GOOD, "label: other", "label: base", "label 'base' stands on more than one row"),
         (GOOD, "baseline: base", "baseline: bass", "baseline 'bass' is not a row; rows are base, other"),
+        (GOOD, "against: base", "against: bass", "contrasts: 'bass' is not a row; rows are base, other"),
+        (GOOD, "against: base", "against: other", "contrasts: 'other' stands against itself"),
+        (GOOD, "against: base", "agianst: base", "contrasts: unknown key 'agianst'. Did you mean against?"),
+        (GOOD, "[{row: other, against: base}]", "other", "contrasts must be a list of {row: …, against: …}"),
         (GOOD, "[0, 3]", "[true]", "seed True is not an integer"),
         (GOOD, "[0, 3]", "[-1]", "seed -1 is not an integer of 0 or more"),
         (GOOD, "[0, 3]", "[2, 2]", "seed 2 is given more than once"),
