@@ -44,13 +44,16 @@ def test_curves_are_those_computed_by_hand(regression, memory, fit, accumulate):
     assert curves.metrics == {name: curve[-1][1] for name, curve in memory.curves.items()}
 
 
-def test_a_run_that_is_stopped_early_has_no_point_that_an_uninterrupted_one_has_not(regression, memory, fit):
+def test_a_run_that_is_stopped_early_is_saved_and_has_no_point_that_an_uninterrupted_one_has_not(
+    regression, memory, fit, tmp_path
+):
     class Stopped(regression):
         def on_train_batch_end(self, *_):
             self.trainer.should_stop = self.trainer.global_step == 10
 
     curves = Curves(every=4)
-    fit(Stopped(), [curves], 30, memory)
+    fit(Stopped(), [curves, StepCheckpoint(100, folder=tmp_path)], 30, memory)
+    assert latest(tmp_path).name == "step=000010.ckpt"
     assert [step for step, _ in memory.curves["train/loss"]] == [4, 8]
     assert curves.state_dict()["count"] == 2
 

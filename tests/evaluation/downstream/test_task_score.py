@@ -20,6 +20,13 @@ OTHERS = (
 )
 
 
+def scored(model, task, pad_id):
+    meter = TaskScore(task)
+    for batch in Buckets(task, 2048, pad_id):
+        meter.update(model, batch)
+    return meter.results()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("label", [*QUICK, *(pytest.param(label, marks=pytest.mark.slow) for label in OTHERS)])
 def test_the_scores_are_those_of_olmos_metric_on_the_same_logits(model, tokenizer, first_rows, label):
@@ -35,11 +42,7 @@ def test_the_scores_are_those_of_olmos_metric_on_the_same_logits(model, tokenize
     metric.loglikelihoods, metric._computed = metric.loglikelihoods_no_leading_space, None
     bare = metric.compute()
 
-    task = build(label, tokenizer, length, 60)
-    meter = TaskScore(task)
-    for batch in Buckets(task, 2048, tokenizer.eos_id):
-        meter.update(model, batch)
-    ours = meter.results()
+    ours = scored(model, build(label, tokenizer, length, 60), tokenizer.eos_id)
     if "f1_v2" in theirs:
         assert ours["f1"] == pytest.approx(theirs["f1_v2"].item(), abs=1e-6)
         return
@@ -70,13 +73,6 @@ class Rigged(nn.Module):
             for place, token in enumerate(scored):
                 logits[row, len(text) - len(scored) + place, token] = 50
         return logits
-
-
-def scored(model, task, pad_id):
-    meter = TaskScore(task)
-    for batch in Buckets(task, 2048, pad_id):
-        meter.update(model, batch)
-    return meter.results()
 
 
 @torch.no_grad()
