@@ -2,7 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from hcexp.analysis.curves import curve, is_average, mean_metrics
+from hcexp.analysis.rows import Ratio, Summary
+from hcexp.analysis.statistics import estimate
+from hcexp.run.describe import decay
+from hcexp.run.history import Point
 
 Curve = Sequence[tuple[float, float]]  # (tokens, loss), in the order of the tokens
 
@@ -68,3 +74,66 @@ def tokens_to_reach(curve: Curve, loss: float) -> float | None:
 
 def _begins_below(curve: Curve, loss: float) -> bool:
     return next((value < loss for _, value in curve if math.isfinite(value)), False)
+
+
+def ratios(runs: Mapping[str, Mapping[int, Sequence[Point]]]) -> tuple[list[Ratio], list[Summary]]:
+    """The convergence ratios of every run with the first, from their curves by label and seed; paired by seed.
+
+    Of the averaged training loss, and of every mean validation loss that both measured while they trained: what was
+    measured but once, at the end, does not say when a run got there.
+    """
+    baseline, *variants = runs
+    points = [point for seeds in runs.values() for rows in seeds.values() for point in rows]
+    averages = sorted({point.metric for point in points if is_average(point.metric)})
+    every, summed = [], []
+    for metric in (*averages, *(metric for metric in mean_metrics(points) if metric.endswith("/loss"))):
+        ends = _curves(runs[baseline], metric)
+        for variant in variants:
+            found = convergence(_curves(runs[variant], metric), ends)
+            of = (variant, baseline, metric)
+            for seed, ratio in found.ratios.items():
+                every.append(Ratio(*of, seed, *((None, ratio) if seed in found.at_least else (ratio, None))))
+            every += [Ratio(*of, seed, None) for seed in found.not_reached]
+            if found.ratios or found.not_reached:
+                summed.append(_summary(of, found))
+    return every, summed
+
+
+def in_words(summary: Summary) -> str:
+    """`convergence ratio of dhc n=4 over pre_norm, v3/mean/loss: 1.52× ± 0.10 (95 %, 3 seeds)`."""
+    said = "not reached"
+    if summary.at_least is not None:
+        said = f"at least {summary.at_least:.2f}×, for it was below that loss at the first point of its curve"
+    elif summary.ratio is not None:
+        width = f" ± {summary.half_width:.2f} (95 %, {summary.seeds} seeds)" if summary.half_width is not None else ""
+        said = f"{summary.ratio:.2f}×{width}"
+    if 1 < summary.seeds != summary.reached:
+        said += f" by {summary.seeds - summary.reached} of {summary.seeds} seeds"
+    return f"convergence ratio of {summary.variant} over {summary.baseline}, {summary.metric}: {said}"
+
+
+def caveat(config: Mapping[str, Any]) -> str:
+    """What speaks against the ratios, in a sentence, from the baseline's configuration; nothing if its learning rate
+    stays.
+    """
+    if not (to := decay(config)):
+        return ""
+    return (
+        "These ratios are biased against the variants: the baseline is taken at its end, where its learning rate has "
+        f"decayed ({to} of its peak), and a variant before its end, where it has not yet."
+    )
+
+
+def _summary(of: tuple[str, str, str], found: Convergence) -> Summary:
+    reached = list(found.ratios.values())
+    count = len(reached) + len(found.not_reached)
+    mean = None if found.not_reached else estimate(reached)
+    if mean and found.at_least:
+        return Summary(*of, count, len(reached), None, None, mean.mean)
+    return Summary(*of, count, len(reached), *((mean.mean, mean.half_width) if mean else (None, None)))
+
+
+def _curves(seeds: Mapping[int, Sequence[Point]], metric: str) -> dict[int, list[tuple[int, float]]]:
+    """The curves of those seeds that have more than an end."""
+    curves = {seed: curve(points, metric) for seed, points in seeds.items()}
+    return {seed: points for seed, points in curves.items() if len(points) > 1}

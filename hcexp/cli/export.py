@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcexp.cli.arguments import parser, run_folder
-from hcexp.cli.quiet import quiet
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,7 +20,6 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--to", type=Path, help="the folder to write (default: export, in the run's folder)")
     options.add_argument("--checkpoint", type=Path, help="the checkpoint (default: the run's newest)")
     chosen = options.parse_args(arguments)
-    quiet()
     from omegaconf import OmegaConf
 
     from hcexp.huggingface import export

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hcexp.analysis.convergence import Convergence, convergence
+from hcexp.analysis.statistics import Estimate, estimate, paired_difference
+from hcexp.cost.benchmark import StepTiming
 from hcexp.report.costs import Costs
-from hcexp.report.measured import Measured
 from hcexp.report.results import Results
-from hcexp.report.statistics import Estimate, estimate, paired_difference
 from hcexp.report.suites import MEAN_LOSS, TRAINING
 from hcexp.study.sweep.sweep import Outcome
 
@@ -213,7 +213,7 @@ def _at(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], ratios: Mapp
 
 
 def _timed(
-    at: AtBudget, curves: Mapping[int, Curve], baseline: Mapping[int, Curve], measured: Measured | None
+    at: AtBudget, curves: Mapping[int, Curve], baseline: Mapping[int, Curve], measured: StepTiming | None
 ) -> AtBudget:
     """The same with the clock's own uncertainty in the interval of the difference.
 
@@ -234,7 +234,7 @@ def _timed(
     return replace(at, difference=replace(at.difference, half_width=math.hypot(at.difference.half_width, clock)))
 
 
-def _speedup(found: Convergence, measured: Measured | None) -> Speedup:
+def _speedup(found: Convergence, measured: StepTiming | None) -> Speedup:
     ratios = list(found.ratios.values())
     ratio = None if found.not_reached else estimate(ratios)
     if ratio and found.at_least:

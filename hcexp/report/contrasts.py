@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hcexp.analysis.statistics import CONFIDENCE, Estimate, estimate, holm, paired_difference
 from hcexp.report.results import Results
-from hcexp.report.statistics import CONFIDENCE, Estimate, estimate, holm, paired_difference
 
 
 @dataclass(frozen=True)

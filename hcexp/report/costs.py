@@ -8,10 +8,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hcexp.report.measured import FILE, Measured, read_measured
-from hcexp.report.predicted import NotCountableError, Predicted, predicted
+from hcexp.analysis.statistics import Estimate, estimate
+from hcexp.cost.benchmark import FILE, StepTiming, read_timings
+from hcexp.cost.estimate import CostEstimate, NotCountableError, estimate_cost
 from hcexp.report.results import Results
-from hcexp.report.statistics import Estimate, estimate
 from hcexp.study.sweep.sweep import Outcome
 
 SPEED, MEMORY = "perf/tokens_per_second", "perf/peak_memory_bytes"
@@ -27,10 +27,10 @@ class RowCost:
 
     label: str
     is_baseline: bool
-    predicted: Predicted | None
+    predicted: CostEstimate | None
     speed: Estimate | None
     memory: Estimate | None
-    measured: Measured | None = None
+    measured: StepTiming | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _not_counted(label: str, why: str) -> str:
 def _with_measured(known: Costs, folder: Path) -> Costs:
     """The same with what `hcexp cost --sweep` left in the report's folder, as far as it is of the same models."""
     try:
-        found = read_measured(folder)
+        found = read_timings(folder)
     except ValueError as error:
         return replace(known, remarks=(*known.remarks, f"{error}."))
     other = [row.label for row in known.rows if _of_another_model(row, found.get(row.label))]
@@ -92,14 +92,14 @@ def _with_measured(known: Costs, folder: Path) -> Costs:
     return replace(known, remarks=(*known.remarks, remark))
 
 
-def _of_another_model(row: RowCost, measured: Measured | None) -> bool:
+def _of_another_model(row: RowCost, measured: StepTiming | None) -> bool:
     return bool(row.predicted and measured and measured.parameters != row.predicted.parameters.total)
 
 
-def _predicted(runs: Sequence[Outcome]) -> Predicted | None:
+def _predicted(runs: Sequence[Outcome]) -> CostEstimate | None:
     """The cost of a row, from the configuration of any of its runs: its seeds differ in nothing that costs."""
     config = next((outcome.result["config"] for outcome in runs if outcome.result.get("config")), None)
-    return None if config is None else predicted(OmegaConf.create(config))
+    return None if config is None else estimate_cost(OmegaConf.create(config))
 
 
 def _over_baseline(results: Results, label: str, metric: str) -> Estimate | None:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hcexp.analysis.statistics import estimate
 from hcexp.report.looks import marked
 from hcexp.report.results import Results
-from hcexp.report.statistics import estimate
 from hcexp.report.suites import DOWNSTREAM, MEAN, title
 from hcexp.study.sweep.sweep import Outcome
 

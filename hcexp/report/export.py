@@ -5,15 +5,15 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hcexp.analysis.statistics import Estimate
+from hcexp.cost.benchmark import COLUMNS
 from hcexp.report.budgets import EQUAL, TOKENS, Budgets
 from hcexp.report.contrasts import contrasts
 from hcexp.report.costs import RowCost
-from hcexp.report.measured import COLUMNS
 from hcexp.report.report import Report
 from hcexp.report.results import Results
 from hcexp.report.sections.breakdown import paper_of, parts, printed
 from hcexp.report.sections.verdict import EFFECTIVE
-from hcexp.report.statistics import Estimate
 from hcexp.report.suites import DOWNSTREAM, MEAN, MEAN_LOSS, MEASURES, SPIKE_SCORE, SPIKES, TASK_MEASURES
 
 # A line of `report.csv` is a quantity of a row. `value` and `difference`, which is to the row in `against`, are means

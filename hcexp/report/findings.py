@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+from hcexp.analysis.statistics import Estimate, noise_floor, rank_correlation
 from hcexp.report.budgets import EQUAL, TIME, Budgets
 from hcexp.report.contrasts import contrasts, order
-from hcexp.report.numbers import count, probability
+from hcexp.report.numbers import probability
 from hcexp.report.results import Results
-from hcexp.report.statistics import Estimate, noise_floor, rank_correlation
 from hcexp.report.suites import MEAN_LOSS, PAPER_LOSS, compared, loss_name, title
 from hcexp.study.sweep.sweep import Sweep
-from hcexp.tables.format import fixed
+from hcexp.tables.format import count, fixed
 
 # The tables whose rows are all the 1B model; of the others the title says what was trained.
 TABLES_1B = (1, 2, 3, 4)

@@ -1,6 +1,6 @@
 """How the numbers of a report are written; – for what was not measured."""
 
-from hcexp.report.statistics import Estimate
+from hcexp.analysis.statistics import Estimate
 from hcexp.tables.format import NOTHING, fixed
 from hcexp.tables.table import Cell
 
@@ -53,17 +53,3 @@ def verdict(value: bool | None) -> str:
 
 def yes_no(value: bool | None) -> str:
     return NOTHING if value is None else "yes" if value else "no"
-
-
-def count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def more(value: float, baseline: float, decimals: int) -> str:
-    """By how many percent a value is more than the baseline's, signed."""
-    return fixed(100 * (value - baseline) / baseline, decimals, signed=True)
-
-
-def unit(number: float) -> tuple[str, float]:
-    """What to write before FLOPs or bytes of such a size, and its worth: G, or M for what is below 0.1 G."""
-    return ("G", 1e9) if number >= 1e8 else ("M", 1e6)

@@ -10,6 +10,7 @@ from hcexp.optim.schedule import warmup_steps
 from hcexp.report.looks import has, look, marked
 from hcexp.report.results import Results
 from hcexp.report.suites import DOWNSTREAM, MEASURES, RUN_METRICS, TASK_MEASURES, part_names, title
+from hcexp.run.describe import decay
 from hcexp.study.sweep.sweep import Outcome
 from hcexp.tables.format import NOTHING
 
@@ -110,13 +111,6 @@ def _learning_rate(config: Mapping[str, Any]) -> str:
     warmup = warmup_steps(config["steps"], schedule["warmup"], schedule["warmup_share"])
     parts = [f"{peak:g}", f"{warmup:,} steps of warm-up"]
     return ", ".join((*parts, decay(config) or schedule["shape"]))
-
-
-def decay(config: Mapping[str, Any]) -> str:
-    """`cosine to 10 %`: to what part of its peak the learning rate falls by the last step; nothing if it stays."""
-    schedule = config.get("schedule") or {}
-    ratio = schedule.get("min_lr_ratio")
-    return "" if ratio in (None, 1) else f"{schedule['shape']} to {100 * ratio:g} %"
 
 
 def _distinct(texts: Iterable[str]) -> str:

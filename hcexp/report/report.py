@@ -12,7 +12,6 @@ from hcexp.report.curves import curves
 from hcexp.report.findings import answer, findings, noise
 from hcexp.report.looks import marked
 from hcexp.report.matrices import Matrices, matrices
-from hcexp.report.numbers import count
 from hcexp.report.provenance import setup, warnings
 from hcexp.report.results import Results
 from hcexp.report.sections.breakdown import breakdown_tables
@@ -23,6 +22,7 @@ from hcexp.report.sections.main import main_table
 from hcexp.report.sections.verdict import verdict_table
 from hcexp.report.suites import MEAN_LOSS, title
 from hcexp.study.sweep.sweep import Outcome, Sweep
+from hcexp.tables.format import count
 from hcexp.tables.table import Table
 
 # What of the set-up stands at the beginning; the rest, what the runs were made by, at the end.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from hcexp.analysis.statistics import Estimate, estimate, paired_difference, same_sign
 from hcexp.paper import errata, printed, table
 from hcexp.report.looks import looks
-from hcexp.report.statistics import Estimate, estimate, paired_difference, same_sign
 from hcexp.report.suites import benchmarks, suites
 from hcexp.study.sweep.sweep import Outcome, Sweep
 

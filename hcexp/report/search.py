@@ -10,14 +10,13 @@ from rich.text import Text
 
 from hcexp.disk.atomic import write_text
 from hcexp.report.export import csv_text
-from hcexp.report.numbers import count
 from hcexp.report.render import search_markdown
 from hcexp.report.suites import title
 from hcexp.study.search.result import RowResult, TrialRecord
 from hcexp.study.sweep.overrides import short, written
 from hcexp.study.sweep.sweep import Sweep
 from hcexp.study.sweep.tuning import FILE, tuned_text
-from hcexp.tables.format import NOTHING, fixed
+from hcexp.tables.format import NOTHING, count, fixed
 from hcexp.tables.table import Column, Table, lay_out
 from hcexp.tables.terminal import show
 
@@ -111,7 +110,7 @@ class SearchReport:
                         f"{found.label}: the best {knob} lies at the {end} end of what was searched ({low:g} to "
                         f"{high:g}); there may be a better one beyond."
                     )
-        tuned = f"sweep.tuned={self.sweep.name}"
+        tuned = f"--tuned {self.sweep.name}"
         said.append(f"One seed: what is more than its noise shows another sweep with {tuned}, under several seeds.")
         return said
 

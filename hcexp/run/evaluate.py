@@ -124,7 +124,7 @@ def prepared(
             for benchmark in ready[key]:
                 benchmark.prepare(data, config.paths.cache)
             if not ready[key]:
-                raise ValueError("there is nothing to measure: choose evaluation=…, downstream=… or harness=…")
+                raise ValueError("there is nothing to measure: choose evaluation=…, downstream=… or --harness …")
         found.append(ready[key])
     return found
 

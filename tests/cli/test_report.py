@@ -1,11 +1,12 @@
 import csv
-from argparse import Namespace
 
 import pytest
 import yaml
 
-from hcexp.cli import analyse, report
 from hcexp.configuration import shipped
+from hcexp.report import publish
+from hcexp.study import plan
+from hcexp.study.named_sweep import named_sweep
 from hcexp.study.sweep.sweep import Outcome
 
 
@@ -87,30 +88,27 @@ def own(tmp_path):
 
 
 def test_rows_take_tuned_values_by_the_searchs_name_or_by_a_path(tuned, own, minute):
-    from hcexp.cli.report import planned
-
     for given in ("tune", str(tuned()), str(tuned("elsewhere"))):
-        overrides = [*minute, f"sweep.tuned={given}"]
-        _, points = planned(Namespace(sweep=str(own), scale="tiny", seeds=None, overrides=overrides))
+        sweep = named_sweep(str(own), ["scale=tiny", *minute], tuned=given)
+        points = plan(sweep, "tiny", minute)
         assert [point.run.config.optimizer.lr for point in points] == [0.007, 0.009]
-        assert not any("sweep.tuned" in override for point in points for override in point.run.overrides)
 
 
 def test_a_report_of_tuned_rows_stands_beside_that_of_the_others(hcexp, tuned, own, minute, tmp_path):
     tuned()
-    status, _, err = hcexp("report", own, *minute, "sweep.tuned=tune")
+    status, _, err = hcexp("report", own, *minute, "--tuned", "tune")
     assert (status, err) == (0, "")
     markdown = (tmp_path / "runs" / "reports" / "own-tiny-tuned" / "report.md").read_text(encoding="utf-8")
     assert "**tuned values**: search tune, 3 trials a row, from " in markdown
-    assert "sweep.tuned=tune" in markdown.partition("## To repeat it")[2].splitlines()[3]
+    assert "--tuned tune" in markdown.partition("## To repeat it")[2].splitlines()[3]
     assert "optimizer.lr=0.007" in markdown
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("sweep.tuned=tune", "sweep.tuned: "),
-        ("sweep.tunde=tune", "sweep.tunde is not a setting of a sweep: there is sweep.tuned"),
+        ("--tuned=tune", "--tuned: "),
+        ("sweep.tuned=tune", "sweep.tuned=tune is no override: write --tuned SEARCH"),
     ],
 )
 def test_tuned_values_that_are_not_there_are_refused(refused, own, minute, given, said, tmp_path):
@@ -136,10 +134,10 @@ def test_a_report_of_a_search_shows_what_there_is(hcexp, own, minute, tmp_path):
 
 def test_the_first_finished_seed_of_every_row_is_analysed(monkeypatch, tmp_path):
     found = []
-    monkeypatch.setattr(analyse, "analyse_runs", lambda runs, console: found.extend(runs))
+    monkeypatch.setattr("hcexp.analysis.checkpoint.analyse_runs", lambda runs, say: found.extend(runs))
     states = {("a", 1): "finished", ("a", 0): "failed", ("b", 2): "finished", ("b", 1): "finished", ("c", 0): "missing"}
     outcomes = [Outcome(label, seed, state, tmp_path / f"{label}{seed}") for (label, seed), state in states.items()]
-    report._analyse(outcomes, console=None)
+    publish._analyse(outcomes, console=None)
     assert sorted(found) == [tmp_path / "a1", tmp_path / "b1"]
 
 

@@ -7,13 +7,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcexp.configuration import build_model, compose
-from hcexp.cost import attention_flops, count_flops
+from hcexp.cost.flops import attention_flops, count_flops
 from hcexp.model import LanguageModel
 from hcexp.paper import printed, table
 from hcexp.residual import Connection, PreNorm, hyper_connect
 from hcexp.residual.norm_scale import norm_scale
 from hcexp.residual.projection import normed_projection
-from tests.cost.sequences import sequences
+from tests.cost.shared import sequences
 from tests.registered import MODES
 
 SIZES = {"model.d": 64, "model.layers": 2, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}

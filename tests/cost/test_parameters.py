@@ -1,7 +1,7 @@
 import pytest
 
 from hcexp.configuration import build_model, compose
-from hcexp.cost import count_parameters
+from hcexp.cost.parameters import count_parameters
 from hcexp.paper import printed, table
 
 SIZES = {"model.d": 48, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}

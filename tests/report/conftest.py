@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from hcexp.analysis.tables import weights
 from hcexp.analysis.written import About, Connections, Numbers, write_about, write_numbers
 from hcexp.configuration import compose
-from hcexp.report.measured import COLUMNS, FILE, Measured
+from hcexp.cost.benchmark import COLUMNS, FILE, StepTiming
 from hcexp.report.render import html
 from hcexp.report.report import build
 from hcexp.residual.unfolding import Unfolded
@@ -101,9 +101,9 @@ def measured():
             "device": "a device, of a kind",
             "compiled": "eager",
             "rounds": 15,
-            "command": "hcexp cost --sweep asked measure=true",
+            "command": "hcexp cost --sweep asked --measure",
         }
-        return Measured(**{**values, **changes})
+        return StepTiming(**{**values, **changes})
 
     return make
 
@@ -118,7 +118,8 @@ def leave():
             out = csv.DictWriter(file, fieldnames=["row", "something else", *COLUMNS.values()])
             out.writeheader()
             for label, row in rows.items():
-                out.writerow({"row": label, **{COLUMNS[name]: value for name, value in asdict(row).items()}})
+                values = asdict(row)
+                out.writerow({"row": label, **{column: values[name] for name, column in COLUMNS.items()}})
 
     return write
 

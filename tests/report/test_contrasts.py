@@ -3,10 +3,10 @@ import math
 import pytest
 from scipy import stats
 
+from hcexp.analysis.statistics import holm
 from hcexp.report.contrasts import contrasts, levels, order
 from hcexp.report.report import build
 from hcexp.report.results import Results
-from hcexp.report.statistics import holm
 from tests.report.read import lines, said, section
 
 METRIC = "corpus/mean/loss"

@@ -71,7 +71,7 @@ def test_notes_say_what_is_left_and_what_lies_at_an_end(report):
     assert lr.startswith(
         "DHC×2 [red]: the best optimizer.lr lies at the upper end of what was searched (0.0001 to 0.01)"
     )
-    assert "data.batch_size" in size and "sweep.tuned=tune" in seed
+    assert "data.batch_size" in size and "--tuned tune" in seed
 
 
 @pytest.mark.parametrize(

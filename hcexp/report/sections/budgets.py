@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from functools import partial
 
+from hcexp.cost.rows import measuring
 from hcexp.report.budgets import EQUAL, FLOPS, TIME, TOKENS, AtBudget, Budgets
 from hcexp.report.looks import marked
 from hcexp.report.numbers import difference, percent, with_interval
-from hcexp.report.provenance import decay
 from hcexp.report.results import Results
-from hcexp.report.sections.cost import measuring
 from hcexp.report.suites import loss_name
+from hcexp.run.describe import decay
 from hcexp.tables.format import NOTHING, fixed
 from hcexp.tables.table import Column, Entry, Table, lay_out
 
@@ -145,5 +145,6 @@ def _time(results: Results, budgets: Budgets, scale: str) -> str:
     return (
         "Time: that of the runs' own training steps, without validation and checkpoints. The runs were not "
         "interleaved: what else a shared machine did is in these ratios, nobody knows how much, and so Δ has no "
-        f"interval. Interleaved steps are measured with: {measuring(results, scale)} (and the overrides of this sweep)."
+        f"interval. Interleaved steps are measured with: {measuring(results.sweep, scale)} (and the overrides of this "
+        "sweep)."
     )

@@ -2,10 +2,10 @@
 
 from hcexp.report.contrasts import contrasts
 from hcexp.report.looks import marked
-from hcexp.report.numbers import count, difference, probability, yes_no
+from hcexp.report.numbers import difference, probability, yes_no
 from hcexp.report.results import Results
 from hcexp.report.suites import loss_name
-from hcexp.tables.format import NOTHING
+from hcexp.tables.format import NOTHING, count
 from hcexp.tables.table import Column, Table, lay_out
 
 ENTRIES = (

@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from hcexp.analysis.statistics import Estimate
 from hcexp.report.budgets import Budgets
 from hcexp.report.numbers import with_interval
 from hcexp.report.results import Results
-from hcexp.report.statistics import Estimate
 from hcexp.report.suites import loss_name
 from hcexp.tables.table import Column, Table, lay_out
 

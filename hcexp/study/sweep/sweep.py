@@ -37,9 +37,9 @@ class Sweep:
 
     `table` is the paper's table that it answers, or None; `baseline` the label of the row that all others are compared
     with; `overrides` are common to all rows and stand before the row's own. `contrasts` are the pairs of labels, a row
-    and what it stands against, that answer the question beside the comparisons with the baseline. With a `search`,
+    and what it stands against, that answer the `question` beside the comparisons with the baseline. With a `search`,
     every row stands for a search of its own in that space, under one seed. `tuning` says of rows with tuned values
-    whose they are.
+    whose they are, and `word` how the command line called it.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Sweep:
     tuning: Tuning | None = None
     question: str = ""
     contrasts: tuple[tuple[str, str], ...] = ()
+    word: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         where = f"sweep {self.name}"
@@ -80,13 +81,23 @@ class Sweep:
         if self.search and len(self.seeds) > 1:
             raise ValueError(
                 f"{where}: a search has one seed, not {len(self.seeds)}: what it found is compared under several seeds "
-                f"by a sweep with sweep.tuned={self.name}"
+                f"by a sweep with --tuned {self.name}"
             )
         if self.table is not None:
             try:
                 paper_table(self.table)
             except ValueError as error:
                 raise ValueError(f"{where}: table: {error}") from None
+
+    def report_folder(self, runs: str | Path, scale: str) -> Path:
+        """Where its report lies, beside the runs: that of tuned rows has a folder of its own."""
+        folder = report_folder(runs, self.name, scale)
+        return folder.with_name(f"{folder.name}-tuned") if self.tuning else folder
+
+
+def report_folder(runs: str | Path, name: str, scale: str) -> Path:
+    """Where the report of the sweep of a name lies, or what a search has found."""
+    return Path(runs) / "reports" / f"{name}-{scale}"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Sweeps read from their YAML files, which hold data and no code."""
 
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def load_sweep(name_or_path: str | Path, folder: Path) -> Sweep:
     except ValueError as error:
         raise ValueError(f"sweep {path.name}: {error}") from None
     check_data(f"sweep {path.stem}", content)
-    return _sweep(path.stem, content)
+    return replace(_sweep(path.stem, content), word=str(name_or_path))
 
 
 def _find(name: str, folder: Path) -> Path:

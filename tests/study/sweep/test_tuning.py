@@ -51,7 +51,7 @@ PRE_NORM, DHC, DHC_8 = ["residual=pre_norm"], ["residual=dhc"], ["residual=dhc",
 
 def test_the_file_has_what_was_found_and_is_data():
     text = tuned_text(SEARCH, "tiny", "hcexp sweep tune", [found("DHC×2", "residual=dhc"), RowResult("b", (), ())])
-    assert text.startswith("# ") and "sweep.tuned=tune" in text.splitlines()[0]
+    assert text.startswith("# ") and "--tuned tune" in text.splitlines()[0]
     content = yaml.safe_load(text)
     row = {"label": "DHC×2", "overrides": ["steps=9", "residual=dhc"], "loss": 1.0}
     row |= {"values": {"optimizer.lr": 0.002, "schedule": "cosine"}, "finished": 2, "pruned": 1, "failed": 0}
@@ -99,7 +99,7 @@ def test_a_row_takes_the_values_of_the_row_that_says_most_of_it(file, minute):
 )
 def test_a_file_that_does_not_fit_is_refused(file, changed, said):
     path = file({"plain": (0.001, PRE_NORM)}, **changed)
-    with pytest.raises(ValueError, match=rf"\Asweep\.tuned: {path}.*{said}.*\Z"):
+    with pytest.raises(ValueError, match=rf"\A--tuned: {path}.*{said}.*\Z"):
         tuned(asked(PRE_NORM), path, "tiny")
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "broken.yaml").write_text("rows: [")
     said = {"none.yaml": "does not exist; hcexp sweep writes it", "broken.yaml": "cannot be read: not YAML"}
     for name, line in {**said, "": "cannot be read"}.items():
-        with pytest.raises(ValueError, match=rf"\Asweep\.tuned: {tmp_path / name} {line}.*\Z"):
+        with pytest.raises(ValueError, match=rf"\A--tuned: {tmp_path / name} {line}.*\Z"):
             tuned(asked(PRE_NORM), tmp_path / name, "tiny")
 
 
@@ -115,7 +115,7 @@ def test_rows_without_values_or_with_two_sets_of_them_and_searches_are_refused(f
     path = file({"plain": (0.001, PRE_NORM), "DHC×8": (0.002, DHC_8)})
     with pytest.raises(ValueError, match=r"has no values for the row row 2; it has plain, DHC×8$"):
         tuned(asked(PRE_NORM, [*DHC, "residual.n=4"]), path, "tiny")
-    with pytest.raises(ValueError, match=r"^sweep\.tuned: tune is a search itself"):
+    with pytest.raises(ValueError, match=r"^--tuned: tune is a search itself"):
         tuned(SEARCH, path, "tiny")
     no_tanh = [*DHC, "residual.tanh=false"]
     sweep = asked([*DHC_8, "residual.tanh=false"])

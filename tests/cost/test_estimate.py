@@ -2,23 +2,23 @@ import pytest
 from omegaconf import OmegaConf
 
 from hcexp.configuration import compose
-from hcexp.report.predicted import micro_batch_of, predicted
+from hcexp.cost.estimate import estimate_cost, micro_batch_of
 
 
 def test_a_recorded_configuration_costs_what_the_composed_one_does():
     config = compose(["residual=dhc", "residual.n=2"])
     config.steps = 5
     recorded = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    assert predicted(recorded) == predicted(config)
+    assert estimate_cost(recorded) == estimate_cost(config)
 
 
 def test_sizes_come_from_their_knobs():
     sizes = ["model.d=64", "model.layers=3", "model.heads=2", "data.sequence_length=32", "data.batch_size=6"]
-    found = predicted(compose([*sizes, "residual=shc", "residual.n=3"]))
+    found = estimate_cost(compose([*sizes, "residual=shc", "residual.n=3"]))
     assert (found.sequence_length, found.micro_batch) == (32, 6)
     plain = 32 * 6 * 64 * 3 * 34 + 5 * 2 * 32 * 32 * 6 * 3
     assert found.activations == plain + 2 * 3 * 32 * 6 * 64 * 3
-    assert predicted(compose([*sizes, "residual=post_norm"])).activations == plain
+    assert estimate_cost(compose([*sizes, "residual=post_norm"])).activations == plain
     assert found.flops.residual == 6 * 2 * 64 * 3 * 5 and found.parameters.residual == 6 * 15
     assert found.attention == 3 * 4 * 64 * 32
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hcexp.report.statistics import estimate, holm, noise_floor, paired_difference, rank_correlation, same_sign
+from hcexp.analysis.statistics import estimate, holm, noise_floor, paired_difference, rank_correlation, same_sign
 
 
 def test_the_interval_is_student_s_and_in_closed_form_for_two_values():

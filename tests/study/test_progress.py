@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from hcexp.cli.progress import SweepProgress
+from hcexp.study.progress import SweepProgress
 from hcexp.study.queue import Tally
 
 
@@ -45,7 +45,7 @@ def test_the_bar_has_what_was_left_the_steps_of_unfinished_runs_and_what_others_
 
 def test_without_a_terminal_a_minute_is_a_line(shown, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr("hcexp.cli.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("hcexp.study.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
     shown.progress._progress.get_time = lambda: clock[0]
     shown.progress._said = clock[0]
     shown.queue.now = Tally(5, 3, 2)

@@ -1,7 +1,7 @@
 import pytest
 
-from hcexp.cli.cost_rows import listed, of_sweep
 from hcexp.configuration import shipped
+from hcexp.cost.rows import listed, of_sweep
 from hcexp.study import load_sweep
 from tests.registered import MODES
 
@@ -28,7 +28,7 @@ def test_a_knob_goes_to_the_modes_that_have_it():
         "pre_norm",
         "post_norm",
         "shc n=2",
-        "dhc n=2 tanh=true",
+        "dhc n=2",
         "dhc n=2 tanh=false",
     ]
     assert [row.config.residual.get("tanh") for row in rows] == [None, None, None, True, False]

@@ -6,16 +6,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from hcexp.configuration import build_model
-from hcexp.cost import (
-    Flops,
-    Parameters,
-    Workload,
-    activation_bytes,
-    attention_flops,
-    count_flops,
-    count_parameters,
-    workload,
-)
+from hcexp.cost.flops import Flops, attention_flops, count_flops
+from hcexp.cost.memory import activation_bytes
+from hcexp.cost.parameters import Parameters, count_parameters
+from hcexp.cost.workload import Workload, workload
 
 
 class NotCountableError(ValueError):
@@ -23,7 +17,7 @@ class NotCountableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Predicted:
+class CostEstimate:
     """Of a model under its residual mode, with sequences of `sequence_length`, `micro_batch` of them at a time.
 
     `attention` are the operations a token, forward, that `flops` leaves out; `activations` the bytes of the paper's
@@ -46,14 +40,14 @@ class Predicted:
         return self.plain or self.expansion_rate is not None
 
 
-def predicted(config: DictConfig) -> Predicted:
+def estimate_cost(config: DictConfig) -> CostEstimate:
     """Seconds at any size. Raises what building the model raises.
 
     Raises ValueError for a batch that cannot be cut, and NotCountableError for a mode that cannot be counted.
     """
     model, micro_batch, work = build_model(config), micro_batch_of(config), workload(config)
     positions = work.positions(model)
-    return Predicted(
+    return CostEstimate(
         parameters=count_parameters(model),
         flops=_flops(model, work, config),
         attention=attention_flops(model, positions),

@@ -2,7 +2,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 
-from hcexp.cost.autocast import autocast
+from hcexp.cost.workload import autocast
 
 QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 

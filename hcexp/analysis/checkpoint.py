@@ -1,7 +1,8 @@
-"""One checkpoint analysed: what is measured of its weights, and what its run recorded."""
+"""A checkpoint analysed, unless that was done before: what is measured of its weights, and what its run recorded."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,20 +12,25 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from hcexp.analysis import survey, tables
+from hcexp.analysis.figures.draw import draw_alone
 from hcexp.analysis.gradients import loss_gradient_norms
 from hcexp.analysis.rows import Gradient
-from hcexp.analysis.written import About, Numbers
+from hcexp.analysis.written import About, Numbers, read_about, read_numbers, write_about, write_numbers
 from hcexp.callbacks.gradients import gradient_groups
 from hcexp.configuration import instantiate
 from hcexp.huggingface import OlmoWeights
 from hcexp.objective import Objective
 from hcexp.run import history
 from hcexp.run.checkpoint import Checkpoint, read_checkpoint
+from hcexp.run.describe import name
 from hcexp.run.evaluate import data_of
-from hcexp.run.folder import ANALYSIS, CONFIG
-from hcexp.run.history import Point
+from hcexp.run.folder import ANALYSIS, CONFIG, RunFolder
+from hcexp.run.history import Point, store_of
+from hcexp.tracking import add_files
 
 SUFFIX = ".ckpt"
+TOKENS = 2048
+Say = Callable[[str], object]
 
 
 class Amount(NamedTuple):
@@ -61,7 +67,51 @@ def opened(path: Path) -> Subject:
     return Subject(run, trained, ANALYSIS if run is path else f"{ANALYSIS}/{path.stem}")
 
 
-def about(one: Subject, amount: Amount) -> About:
+def analyse(one: Subject, label: str, folder: Path, amount: Amount, say: Say) -> Numbers:
+    """The numbers of a checkpoint, written and drawn in the folder unless they are there; what it does it says.
+
+    Every figure is written as PNG and SVG, its numbers as CSV, and all of it is kept with the run in MLflow. Raises
+    ValueError for weights of another network or that diverged, or sets that cannot be read.
+    """
+    wanted, there = _about(one, amount), read_about(folder)
+    before = read_numbers(folder) if there == wanted else None
+    numbers = before or _measured(one, amount)
+    recorded = _curves(one, [row.layer for row in numbers.gradients if row.at == "checkpoint"])
+    if before is None or len(recorded) > len(before.curves):  # a store that does not answer takes nothing away
+        numbers = numbers._replace(curves=recorded)
+    if numbers == before and there.tracked:
+        say(f"{one.run}: {label}, {one.step}, analysed before: {folder}")
+        return numbers
+    files = [*write_numbers(folder, numbers), *draw_alone(numbers, label, one.trained.config.seed, folder)]
+    tracked = record(one, files, one.name)
+    write_about(folder, replace(wanted, tracked=tracked))
+    without = "" if any(point.metric == "train/loss" for point in numbers.curves) else ", none of the training loss"
+    drawn = sum(path.suffix == ".png" for path in files)
+    say(f"{one.run}: {label}, {one.step}, {drawn} figures{without}: {folder}")
+    return numbers
+
+
+def analyse_runs(runs: Iterable[Path], say: Say, tokens: int = TOKENS) -> None:
+    """Analyse the newest checkpoint of each of these runs, given by their folders, unless that was done before.
+
+    A report reads their connection matrices there: `hcexp.analysis.read_connections(run / "analysis")`. What cannot be
+    analysed, as a run without a checkpoint, is named and left out.
+    """
+    for run in runs:
+        try:
+            one = opened(run)
+            analyse(one, name(one.trained.config), one.run / one.name, Amount(None, tokens), say)
+        except (OSError, ValueError) as error:
+            say(f"not analysed: {error}")
+
+
+def record(one: Subject, files: Sequence[Path], folder: str) -> bool:
+    """Keep the files with the run in MLflow; where it was not tracked there is nothing to do, and that is well."""
+    run_id = RunFolder(one.run).run_id
+    return not run_id or add_files(store_of(one.run, one.trained.config), run_id, files, folder)
+
+
+def _about(one: Subject, amount: Amount) -> About:
     """What an analysis of this checkpoint is of."""
     config = _limited(one.trained.config, amount)
     suite = instantiate(config.evaluation)
@@ -77,11 +127,8 @@ def about(one: Subject, amount: Amount) -> About:
     )
 
 
-def analysed(one: Subject, amount: Amount) -> Numbers:
-    """Every number of a checkpoint, on the run's own validation sets; in float32, on a GPU if there is one.
-
-    Raises ValueError for weights of another network or that diverged, or sets that cannot be read.
-    """
+def _measured(one: Subject, amount: Amount) -> Numbers:
+    """Every number of a checkpoint, on the run's own validation sets; in float32, on a GPU if there is one."""
     config = _limited(one.trained.config, amount)
     suite = instantiate(config.evaluation)
     suite.prepare(data_of(config), config.paths.cache)
@@ -106,7 +153,7 @@ def analysed(one: Subject, amount: Amount) -> Numbers:
     )
 
 
-def curves(one: Subject, layers: Iterable[str]) -> list[Point]:
+def _curves(one: Subject, layers: Iterable[str]) -> list[Point]:
     """What the run recorded: see `history.curves`."""
     config = one.trained.config
     suite, tasks = instantiate(config.evaluation), instantiate(config.downstream).parts

@@ -1,5 +1,6 @@
 """The rows of a table of costs: from overrides that list residual modes and their knobs, or from a sweep."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -7,9 +8,8 @@ from itertools import product
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from hcexp.cli.errors import nearest
-from hcexp.cli.grid import values
-from hcexp.configuration import compose, parse, shipped
+from hcexp.configuration import compose, nearest, parse, shipped, values
+from hcexp.run.folder import mode as named
 from hcexp.study.sweep.sweep import Sweep
 
 BASELINE = "pre_norm"
@@ -37,7 +37,9 @@ def listed(overrides: Sequence[str]) -> list[Row]:
     network = [o.input_line for o in parsed if o not in of_modes]
     for override in parsed:
         if override not in of_modes and override.is_sweep_override():
-            raise ValueError(f"{override.input_line}: only residual and its knobs can be lists here")
+            raise ValueError(
+                f"{override.input_line}: only residual and its knobs can be lists here, and compile with --measure"
+            )
     modes = [value.partition("=")[2] for o in of_modes if o.key_or_group == "residual" for value in values(o)]
     modes = modes or sorted(path.stem for path in (shipped("conf") / "residual").glob("*.yaml"))
     plain = {mode: compose([*network, f"residual={mode}"]) for mode in modes}
@@ -50,8 +52,15 @@ def listed(overrides: Sequence[str]) -> list[Row]:
         for chosen in product(*(values(knob) for knob in knobs if _has(plain[mode], knob))):
             config = compose([*network, f"residual={mode}", *chosen])
             if all(config.residual != row.config.residual for row in rows):
-                rows.append(Row(_label(config, chosen), config))
+                rows.append(Row(named(config), config))
     return rows
+
+
+def ways(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides, once for every value that `compile` lists: how the steps of all rows are measured."""
+    chosen = [override for override in parse(overrides) if override.key_or_group == "compile"]
+    others = [override for override in overrides if override not in {one.input_line for one in chosen}]
+    return [[*others, value] for one in chosen[-1:] for value in values(one)] or [others]
 
 
 def of_sweep(sweep: Sweep, overrides: Sequence[str]) -> list[Row]:
@@ -72,6 +81,13 @@ def of_sweep(sweep: Sweep, overrides: Sequence[str]) -> list[Row]:
     return rows
 
 
+def measuring(sweep: Sweep, scale: str) -> str:
+    """The command that measures the training steps of a sweep's rows for its report."""
+    tuned = ["--tuned", str(sweep.tuning.file)] if sweep.tuning else []
+    words = ["hcexp", "cost", "--sweep", sweep.word or sweep.name, f"scale={scale}", "--measure", *tuned]
+    return shlex.join(words)
+
+
 def _has(config: DictConfig, knob: Override) -> bool:
     """Whether the mode has that knob; what `+` adds is for every mode."""
     return knob.is_add() or knob.is_force_add() or _name(knob) in config.residual
@@ -85,14 +101,3 @@ def _not_a_knob(knob: Override, modes: Mapping[str, DictConfig]) -> str:
 
 def _name(knob: Override) -> str:
     return knob.key_or_group.partition(".")[2]
-
-
-def _label(config: DictConfig, values: Sequence[str]) -> str:
-    """`dhc n=4 tanh=false`: the mode, its expansion rate, and what was said of it."""
-    said = [value.lstrip("+~").removeprefix("residual.").partition("=")[0] for value in values]
-    knobs = dict.fromkeys(name for name in ("n", *said) if name in config.residual)
-    return " ".join([config.choices.residual, *(f"{name}={_text(config.residual[name])}" for name in knobs)])
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

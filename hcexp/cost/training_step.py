@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from hcexp.configuration import build_model, instantiate
-from hcexp.cost import workload
-from hcexp.cost.autocast import autocast
-from hcexp.report.numbers import count
-from hcexp.report.predicted import micro_batch_of
+from hcexp.cost.estimate import micro_batch_of
+from hcexp.cost.workload import autocast, workload
+from hcexp.tables.format import count
 
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.float32, "bf16-true": torch.bfloat16}
 CLIP = 1.0

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from hcexp.cli.steps import Backbone, TrainingStep, device_name, measured_device
 from hcexp.configuration import compose
-from hcexp.cost import peak_bytes
+from hcexp.cost.memory import peak_bytes
+from hcexp.cost.training_step import Backbone, TrainingStep, device_name, measured_device
 
 CPU = torch.device("cpu")
 SMALL = ("model.d=32", "model.layers=2", "model.heads=2", "model.inner=32", "model.vocabulary_size=100")
