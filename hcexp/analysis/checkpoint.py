@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from omegaconf import DictConfig, open_dict
 from torch import nn
 
-from hcexp.analysis import survey, tables
+from hcexp.analysis import survey
 from hcexp.analysis.figures.draw import draw_alone
+from hcexp.analysis.folder import Manifest, read_manifest, read_numbers, write_manifest, write_numbers
 from hcexp.analysis.gradients import loss_gradient_norms
-from hcexp.analysis.rows import Gradient
-from hcexp.analysis.written import About, Numbers, read_about, read_numbers, write_about, write_numbers
+from hcexp.analysis.tables import Numbers, frame, numbers
 from hcexp.callbacks.gradients import gradient_groups
 from hcexp.configuration import instantiate
 from hcexp.huggingface import OlmoWeights
@@ -25,7 +26,7 @@ from hcexp.run.checkpoint import Checkpoint, read_checkpoint
 from hcexp.run.describe import name
 from hcexp.run.evaluate import data_of
 from hcexp.run.folder import ANALYSIS, CONFIG, RunFolder
-from hcexp.run.history import Point, store_of
+from hcexp.run.history import store_of
 from hcexp.tracking import add_files
 
 SUFFIX = ".ckpt"
@@ -73,22 +74,23 @@ def analyse(one: Subject, label: str, folder: Path, amount: Amount, say: Say) ->
     Every figure is written as PNG and SVG, its numbers as CSV, and all of it is kept with the run in MLflow. Raises
     ValueError for weights of another network or that diverged, or sets that cannot be read.
     """
-    wanted, there = _about(one, amount), read_about(folder)
+    wanted, there = _manifest(one, amount), read_manifest(folder)
     before = read_numbers(folder) if there == wanted else None
-    numbers = before or _measured(one, amount)
-    recorded = _curves(one, [row.layer for row in numbers.gradients if row.at == "checkpoint"])
-    if before is None or len(recorded) > len(before.curves):  # a store that does not answer takes nothing away
-        numbers = numbers._replace(curves=recorded)
-    if numbers == before and there.tracked:
+    found = before or _measured(one, amount)
+    curves = _curves(one, found.gradients["layer"].unique())
+    more = before is None or len(curves) > len(before.curves)  # a store that does not answer takes nothing away
+    if more:
+        found = found._replace(curves=curves)
+    elif there.tracked:
         say(f"{one.run}: {label}, {one.step}, analysed before: {folder}")
-        return numbers
-    files = [*write_numbers(folder, numbers), *draw_alone(numbers, label, one.trained.config.seed, folder)]
+        return found
+    files = [*write_numbers(folder, found), *draw_alone(found, label, one.trained.config.seed, folder)]
     tracked = record(one, files, one.name)
-    write_about(folder, replace(wanted, tracked=tracked))
-    without = "" if any(point.metric == "train/loss" for point in numbers.curves) else ", none of the training loss"
+    write_manifest(folder, replace(wanted, tracked=tracked))
+    without = "" if (found.curves["metric"] == "train/loss").any() else ", none of the training loss"
     drawn = sum(path.suffix == ".png" for path in files)
     say(f"{one.run}: {label}, {one.step}, {drawn} figures{without}: {folder}")
-    return numbers
+    return found
 
 
 def analyse_runs(runs: Iterable[Path], say: Say, tokens: int = TOKENS) -> None:
@@ -111,11 +113,11 @@ def record(one: Subject, files: Sequence[Path], folder: str) -> bool:
     return not run_id or add_files(store_of(one.run, one.trained.config), run_id, files, folder)
 
 
-def _about(one: Subject, amount: Amount) -> About:
+def _manifest(one: Subject, amount: Amount) -> Manifest:
     """What an analysis of this checkpoint is of."""
     config = _limited(one.trained.config, amount)
     suite = instantiate(config.evaluation)
-    return About(
+    return Manifest(
         run=one.run.resolve().name,
         seed=config.seed,
         step=one.trained.step,
@@ -140,26 +142,16 @@ def _measured(one: Subject, amount: Amount) -> Numbers:
         found = survey(model, batches, objective)
     except ValueError as error:
         raise ValueError(f"{one.run}, {one.step}: {error}") from None
-    return Numbers(
-        connections=list(tables.weights(found)),
-        similarity=list(tables.similarities(found)),
-        coefficients=list(tables.quantiles(found)),
-        coefficient_bins=list(tables.bins(found)),
-        gains=list(tables.gain_rows(found)),
-        streams=list(tables.stream_uses(found)),
-        ranks=list(tables.ranks(found)),
-        gradients=_gradients(model, objective, config, batches),
-        curves=[],
-    )
+    return numbers(found)._replace(gradients=_gradients(model, objective, config, batches))
 
 
-def _curves(one: Subject, layers: Iterable[str]) -> list[Point]:
+def _curves(one: Subject, layers: Iterable[str]) -> pd.DataFrame:
     """What the run recorded: see `history.curves`."""
     config = one.trained.config
     suite, tasks = instantiate(config.evaluation), instantiate(config.downstream).parts
     parts = [f"{suite.name}/{name}" for name in (*suite.parts, "mean")]
     parts += [f"downstream/{task}" for task in (*tasks, "mean")] if tasks else []
-    return history.curves(one.run, config, parts, layers)
+    return frame("curves", history.curves(one.run, config, parts, layers))
 
 
 def _limited(config: DictConfig, amount: Amount) -> DictConfig:
@@ -174,14 +166,19 @@ def _limited(config: DictConfig, amount: Amount) -> DictConfig:
     return config
 
 
-def _gradients(model: nn.Module, objective: Objective, config: DictConfig, batches: list[Any]) -> list[Gradient]:
-    """At the checkpoint, and at the weights that training started from, which the model has afterwards."""
+def _gradients(model: nn.Module, objective: Objective, config: DictConfig, batches: list[Any]) -> pd.DataFrame:
+    """At the weights that training started from, which the model has afterwards, and at the checkpoint."""
     sizes = {layer: sum(p.numel() for p in group) for layer, group in gradient_groups(model).items()}
-    rows = list(tables.gradients("checkpoint", loss_gradient_norms(model, objective, batches), sizes))
+
+    def rows(at: str) -> list[tuple]:
+        norms = loss_gradient_norms(model, objective, batches)
+        return [(at, layer, sizes[layer], norm) for layer, norm in norms.items()]
+
+    trained = rows("checkpoint")
     try:
         model.initial = OlmoWeights(config.init_from, config.model, model) if config.get("init_from") else None
         model.reset_parameters(config.seed)
     except OSError as error:
         warnings.warn(f"no gradients at the initial weights: init_from cannot be read ({error})", stacklevel=2)
-        return rows
-    return [*tables.gradients("initial", loss_gradient_norms(model, objective, batches), sizes), *rows]
+        return frame("gradients", trained)
+    return frame("gradients", [*rows("initial"), *trained])

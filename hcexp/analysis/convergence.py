@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hcexp.analysis.curves import curve, is_average, mean_metrics
-from hcexp.analysis.rows import Ratio, Summary
+import pandas as pd
+
+from hcexp.analysis.curves import Runs, averages, curve, mean_metrics, together
 from hcexp.analysis.statistics import estimate
 from hcexp.run.describe import decay
-from hcexp.run.history import Point
 
 Curve = Sequence[tuple[float, float]]  # (tokens, loss), in the order of the tokens
 
@@ -25,6 +25,35 @@ class Convergence(NamedTuple):
     ratios: dict[int, float]
     not_reached: tuple[int, ...]
     at_least: tuple[int, ...] = ()
+
+
+class Ratio(NamedTuple):
+    """The convergence ratio of a variant's seed, of the loss `metric`. It is in `at_least` if the variant was already
+    below the baseline's loss where its curve begins, and was there sooner still; both are empty if it never was.
+    """
+
+    variant: str
+    baseline: str
+    metric: str
+    seed: int
+    ratio: float | None
+    at_least: float | None = None
+
+
+class Summary(NamedTuple):
+    """The mean of these ratios over `seeds`, and the half width of its 95 % Student interval; both empty unless all
+    seeds reached the baseline's loss, the latter also for a single one. If one of them is a lower bound, so is their
+    mean: it is in `at_least`, without an interval.
+    """
+
+    variant: str
+    baseline: str
+    metric: str
+    seeds: int
+    reached: int
+    ratio: float | None
+    half_width: float | None
+    at_least: float | None = None
 
 
 def convergence(variant: Mapping[int, Curve], baseline: Mapping[int, Curve]) -> Convergence:
@@ -76,17 +105,16 @@ def _begins_below(curve: Curve, loss: float) -> bool:
     return next((value < loss for _, value in curve if math.isfinite(value)), False)
 
 
-def ratios(runs: Mapping[str, Mapping[int, Sequence[Point]]]) -> tuple[list[Ratio], list[Summary]]:
+def ratios(runs: Runs) -> tuple[list[Ratio], list[Summary]]:
     """The convergence ratios of every run with the first, from their curves by label and seed; paired by seed.
 
     Of the averaged training loss, and of every mean validation loss that both measured while they trained: what was
     measured but once, at the end, does not say when a run got there.
     """
     baseline, *variants = runs
-    points = [point for seeds in runs.values() for rows in seeds.values() for point in rows]
-    averages = sorted({point.metric for point in points if is_average(point.metric)})
+    points = together(runs)
     every, summed = [], []
-    for metric in (*averages, *(metric for metric in mean_metrics(points) if metric.endswith("/loss"))):
+    for metric in (*averages(points), *(metric for metric in mean_metrics(points) if metric.endswith("/loss"))):
         ends = _curves(runs[baseline], metric)
         for variant in variants:
             found = convergence(_curves(runs[variant], metric), ends)
@@ -133,7 +161,7 @@ def _summary(of: tuple[str, str, str], found: Convergence) -> Summary:
     return Summary(*of, count, len(reached), *((mean.mean, mean.half_width) if mean else (None, None)))
 
 
-def _curves(seeds: Mapping[int, Sequence[Point]], metric: str) -> dict[int, list[tuple[int, float]]]:
+def _curves(seeds: Mapping[int, pd.DataFrame], metric: str) -> dict[int, list[tuple[int, float]]]:
     """The curves of those seeds that have more than an end."""
     curves = {seed: curve(points, metric) for seed, points in seeds.items()}
     return {seed: points for seed, points in curves.items() if len(points) > 1}

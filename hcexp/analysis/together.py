@@ -6,7 +6,7 @@ from pathlib import Path
 from hcexp.analysis.checkpoint import Amount, Say, Subject, analyse, opened, record
 from hcexp.analysis.convergence import caveat, in_words, ratios
 from hcexp.analysis.figures.draw import draw, draw_convergence
-from hcexp.analysis.written import Numbers
+from hcexp.analysis.tables import Numbers
 from hcexp.disk.checksum import checksum
 from hcexp.run.describe import labels, repeated, told_apart
 from hcexp.run.folder import RunFolder, names, origins

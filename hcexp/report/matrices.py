@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hcexp.analysis.written import Connections, read_about, read_connections
+from hcexp.analysis.folder import read_connections, read_manifest
+from hcexp.analysis.tables import Connections
 from hcexp.report.results import Results
 from hcexp.run.folder import ANALYSIS
 from hcexp.study.sweep.sweep import Outcome
@@ -46,10 +47,10 @@ def svg(found: Matrices) -> str:
 def _read(run: Outcome) -> Connections | str | None:
     """The matrices of a run, why they are left out, or None if it was not analysed."""
     folder, end = Path(run.directory) / ANALYSIS, run.result.get("steps")
-    about = read_about(folder)
-    if about and about.step != end:
+    manifest = read_manifest(folder)
+    if manifest and manifest.step != end:
         return (
-            f"its analysis is of step {about.step}, and the run ended at step {end}: left out; "
+            f"its analysis is of step {manifest.step}, and the run ended at step {end}: left out; "
             f"hcexp analyse {run.directory} makes it anew"
         )
     try:

@@ -10,7 +10,7 @@ import torch
 
 from hcexp.analysis import connection_matrices, read_connections, together
 from hcexp.analysis.checkpoint import analyse_runs
-from hcexp.analysis.written import read_about, read_numbers
+from hcexp.analysis.folder import read_manifest, read_numbers
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.run.run import Run
@@ -114,12 +114,13 @@ def test_the_numbers_are_of_the_runs_weights_on_its_validation_set(dhc, analyse)
     found = read_connections(dhc / "analysis")
     np.testing.assert_allclose(found.C_0, expected.C_0, rtol=1e-6)
     np.testing.assert_allclose(found.C, expected.C, rtol=1e-6)
-    about = read_about(dhc / "analysis")
+    about = read_manifest(dhc / "analysis")
     assert (about.run, about.step, about.suite, about.sets) == (dhc.name, 6, "local", ["held"])
     assert (about.documents, about.max_tokens) == (None, 70)
     numbers = read_numbers(dhc / "analysis")
-    assert {row.at for row in numbers.gradients} == {"initial", "checkpoint"}
-    evaluated = {(point.metric, point.tokens) for point in numbers.curves if not point.metric.startswith("train/")}
+    assert set(numbers.gradients["at"]) == {"initial", "checkpoint"}
+    points = numbers.curves[["metric", "tokens"]].itertuples(index=False, name=None)
+    evaluated = {point for point in points if not point[0].startswith("train/")}
     assert evaluated == {("local/held/loss", 6 * 2 * 32), ("local/mean/loss", 6 * 2 * 32)}
 
 
@@ -127,7 +128,7 @@ def test_initial_gradients_are_those_of_the_weights_that_training_started_from(p
     found = []
     for run in (plain, train("steps=9", "schedule.warmup=2")):
         analyse(run)
-        found.append({(row.at, row.layer): row.norm for row in read_numbers(run / "analysis").gradients})
+        found.append(read_numbers(run / "analysis").gradients.set_index(["at", "layer"])["norm"])
     assert found[0]["initial", "block_1"] == found[1]["initial", "block_1"]
     assert found[0]["checkpoint", "block_1"] != found[1]["checkpoint", "block_1"] != found[1]["initial", "block_1"]
 
@@ -135,17 +136,17 @@ def test_initial_gradients_are_those_of_the_weights_that_training_started_from(p
 def test_what_was_analysed_is_not_analysed_again_and_a_checkpoint_has_its_own_folder(dhc, analyse, monkeypatch):
     out = analyse(dhc / "checkpoints" / "step=000004.ckpt")
     assert f"dhc n=2, step 4 of 6, 9 figures: {dhc}/analysis/step=000004\n" in out
-    assert read_about(dhc / "analysis" / "step=000004").step == 4 and read_about(dhc / "analysis") is None
+    assert read_manifest(dhc / "analysis" / "step=000004").step == 4 and read_manifest(dhc / "analysis") is None
     analyse(dhc)
     before = {path: path.stat().st_mtime_ns for path in (dhc / "analysis").iterdir()}
     with monkeypatch.context() as patch:
         patch.setattr("hcexp.analysis.checkpoint.survey", None)
         assert "analysed before" in analyse(dhc)
     assert {path: path.stat().st_mtime_ns for path in (dhc / "analysis").iterdir()} == before
-    assert "9 figures" in analyse(dhc, "--tokens", 50) and read_about(dhc / "analysis").max_tokens == 50
+    assert "9 figures" in analyse(dhc, "--tokens", 50) and read_manifest(dhc / "analysis").max_tokens == 50
     (dhc / "analysis" / "analysis.json").unlink()  # as if it had been interrupted
     assert "9 figures" in analyse(dhc, "--tokens", 1000, "--documents", 3)
-    about = read_about(dhc / "analysis")
+    about = read_manifest(dhc / "analysis")
     assert (about.max_tokens, about.documents) == (200, 3), "no more is read than the run read itself"
 
 
@@ -184,7 +185,7 @@ def test_runs_of_one_seed_are_both_drawn_and_each_has_its_folder(plain, dhc, tra
     out = analyse(plain, copy, "--to", tmp_path / "names")
     assert drawn == {"pre_norm, in runs": [0], "pre_norm, in elsewhere": [0]} and "analysed before" not in out
     for way in ("runs", "elsewhere"):
-        assert read_about(tmp_path / "names" / way / plain.name).step == 6
+        assert read_manifest(tmp_path / "names" / way / plain.name).step == 6
     drawn.clear()
     aside = shutil.copytree(plain, plain.parent / "stale" / f"{plain.name}-1")  # as by --rerun-stale
     result = json.loads((aside / "result.json").read_text())
@@ -212,7 +213,7 @@ def test_a_tracked_run_has_its_curves_and_keeps_the_files(train, analyse, tracke
     assert "10 figures: " in analyse(run)
     assert pngs(run / "analysis") == FIGURES | {"gradients_in_training"}
     curves = read_numbers(run / "analysis").curves
-    steps = {metric: [p.step for p in curves if p.metric == metric] for metric in {p.metric for p in curves}}
+    steps = curves.groupby("metric")["step"].apply(list)
     assert steps["train/loss"] == [1, 2, 3, 4, 5, 6] and steps["local/held/loss"] == [3, 6]
     assert steps["train/grad_norm/block_2"] == steps["train/grad_norm/connections_1"] == [2, 4, 6]
     client, identity = MlflowClient(store_uri), json.loads((run / "tracking.json").read_text())["run_id"]
@@ -227,19 +228,20 @@ def test_a_store_that_is_away_takes_nothing_away(train, analyse, tracked, tmp_pa
     store.rename(tmp_path / "away.db")
     with pytest.warns(UserWarning, match=r"mlflow.db: the files are not recorded there \(there is no"):
         assert "9 figures: " in analyse(run)
-    assert not store.exists() and not read_about(run / "analysis").tracked
+    assert not store.exists() and not read_manifest(run / "analysis").tracked
     (tmp_path / "away.db").rename(store)
-    assert "9 figures: " in analyse(run) and read_about(run / "analysis").tracked
+    assert "9 figures: " in analyse(run) and read_manifest(run / "analysis").tracked
     store.rename(tmp_path / "away.db")
     assert "analysed before" in analyse(run), "nothing has to be asked of the store"
-    assert any(point.metric == "train/loss" for point in read_numbers(run / "analysis").curves)
+    assert "train/loss" in set(read_numbers(run / "analysis").curves["metric"])
 
 
 def test_a_mode_from_elsewhere_is_analysed_too(my_modes, train, analyse):  # noqa: F811
     run = train(*MODE)
     assert "re_zero, step 6 of 6, 9 figures" in analyse(run)
-    B = [row for row in read_numbers(run / "analysis").coefficients if row.coefficient == "B"]
-    assert len(B) == 4 and all(0 < abs(row.mean) < 1 for row in B)
+    coefficients = read_numbers(run / "analysis").coefficients
+    B = coefficients[coefficients["coefficient"] == "B"]["mean"].abs()
+    assert len(B) == 4 and B.between(0, 1, inclusive="neither").all()
 
 
 def test_what_cannot_be_analysed_is_one_line_and_a_report_goes_on_without(refused, plain, dhc, tmp_path):

@@ -1,11 +1,19 @@
 import math
 
+import pandas as pd
 import pytest
 
-from hcexp.analysis.convergence import caveat, convergence, convergence_ratio, in_words, ratios, tokens_to_reach
-from hcexp.analysis.rows import Summary
+from hcexp.analysis.convergence import (
+    Summary,
+    caveat,
+    convergence,
+    convergence_ratio,
+    in_words,
+    ratios,
+    tokens_to_reach,
+)
+from hcexp.analysis.tables import frame
 from hcexp.configuration import compose
-from hcexp.run.history import Point
 
 BASELINE = [(100, 5.0), (200, 4.0), (300, 3.5), (400, 3.0)]
 
@@ -63,8 +71,9 @@ def test_seeds_are_paired():
     assert found.ratios == {0: 2, 2: 2} and found.not_reached == (1,)
 
 
-def loss(*values, metric="train/loss_ema99"):
-    return [Point(metric, step, step * 64, value) for step, value in enumerate(values, 1)]
+def loss(*values, metric="train/loss_ema99", every=1):
+    rows = [(metric, every * step, 64 * every * step, value) for step, value in enumerate(values, 1)]
+    return frame("curves", rows)
 
 
 BASE, V3, OF = loss(5, 4, 3, 2), "v3/mean/loss", ("b", "a", "train/loss_ema99")
@@ -80,7 +89,6 @@ def test_ratios_are_paired_by_seed_and_have_a_students_interval():
     assert in_words(mean) == words
 
 
-BEGINS_BELOW = [Point("train/loss_ema99", step, step * 64, 1.0) for step in (2, 4)]
 SUMMED = {
     "one seed has no interval": ({0: loss(3, 2)}, Summary(*OF, 1, 1, 2.0, None), "2.00×"),
     "a seed does not get there": (
@@ -89,12 +97,12 @@ SUMMED = {
         "not reached by 1 of 2 seeds",
     ),
     "a curve begins below": (
-        {0: BEGINS_BELOW, 1: loss(4, 3, 2, 1)},
+        {0: loss(1, 1, every=2), 1: loss(4, 3, 2, 1)},
         Summary(*OF, 2, 2, None, None, pytest.approx(5 / 3)),
         "at least 1.67×, for it was below that loss at the first point of its curve",
     ),
     "the end alone was measured, of another": (
-        {0: loss(3, 2, 1, 1) + [Point(V3, 4, 256, 1.0)]},
+        {0: pd.concat([loss(3, 2, 1, 1), loss(1, metric=V3, every=4)])},
         Summary(*OF, 1, 1, 2.0, None),
         "2.00×",
     ),
@@ -103,7 +111,7 @@ SUMMED = {
 
 @pytest.mark.parametrize(("variant", "expected", "said"), SUMMED.values(), ids=SUMMED)
 def test_a_mean_is_given_where_all_seeds_get_there_and_said_in_words(variant, expected, said):
-    _, (mean,) = ratios({"a": dict.fromkeys((0, 1), BASE + loss(5, 4, 3, 2, metric=V3)), "b": variant})
+    _, (mean,) = ratios({"a": dict.fromkeys((0, 1), pd.concat([BASE, loss(5, 4, 3, 2, metric=V3)])), "b": variant})
     assert mean == expected and in_words(mean).endswith(f"loss_ema99: {said}")
 
 
@@ -112,7 +120,9 @@ def test_validation_counts_where_both_measured_it_on_the_way():
     assert [(one.variant, one.metric, one.ratio) for one in ratios(runs)[1]] == [("b", V3, 2.0)]
 
 
-@pytest.mark.parametrize(("base", "variant"), [({0: []}, {0: BASE}), ({0: BASE}, {1: BASE}), ({0: loss(2)}, {0: BASE})])
+@pytest.mark.parametrize(
+    ("base", "variant"), [({0: loss()}, {0: BASE}), ({0: BASE}, {1: BASE}), ({0: loss(2)}, {0: BASE})]
+)
 def test_runs_without_curves_or_without_a_seed_in_common_have_none(base, variant):
     assert ratios({"a": base, "b": variant}) == ([], [])
 

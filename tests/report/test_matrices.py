@@ -35,7 +35,7 @@ def test_the_first_analysed_seed_of_every_row(left):
 
 def test_what_cannot_be_drawn_is_told_and_the_next_seed_taken(left, tmp_path):
     asked = left({("base", 0): {}, ("base", 1): {"step": 50}, ("base", 2): {}, ("row", 0): {"shift": float("nan")}})
-    (file,) = (tmp_path / "base-0" / "analysis").glob("*.csv")
+    file = tmp_path / "base-0" / "analysis" / "connections.csv"
     file.write_text("row\n1\n")
     report = build(*asked, "tiny")
     assert list(report.matrices.rows) == ["base, seed 2"]

@@ -5,8 +5,8 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
+from hcexp.analysis.convergence import Ratio, Summary
 from hcexp.analysis.figures.style import figure, look, styled
-from hcexp.analysis.rows import Ratio, Summary
 
 WIDTH = 95  # letters of a line below the figure
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from hcexp.analysis import figures
-from hcexp.analysis.curves import mean_metrics, part_metrics
+from hcexp.analysis.convergence import Ratio, Summary
+from hcexp.analysis.curves import mean_metrics, part_metrics, together
 from hcexp.analysis.figures.gradients import PREFIX
-from hcexp.analysis.rows import Ratio, Summary, write_rows
-from hcexp.analysis.written import Numbers, connections
+from hcexp.analysis.folder import write_table
+from hcexp.analysis.tables import Numbers, connections
 
 Groups = Mapping[str, Mapping[int, Numbers]]
 
@@ -24,14 +27,15 @@ def draw(groups: Groups, folder: Path) -> list[Path]:
     def add(name: str, make: Callable, *arguments) -> None:
         files.extend(figures.save(make(*arguments), folder, name))
 
-    add("connections", figures.connections, {label: connections(one.connections) for label, one in firsts.items()})
-    if any(one.similarity for one in firsts.values()):
+    matrices = {label: connections(one.connections, one.sublayers) for label, one in firsts.items()}
+    add("connections", figures.connections, matrices)
+    if not all(one.similarity.empty for one in firsts.values()):
         add("similarity", figures.similarity, {label: one.similarity for label, one in firsts.items()})
     for name in ("gains", "streams", "ranks", "gradients"):
         add(name, getattr(figures, name), {label: getattr(one, name) for label, one in firsts.items()})
-    every = [point for seeds in points.values() for rows in seeds.values() for point in rows]
+    every = together(points)
     metrics = part_metrics(every)
-    if any(point.metric == "train/loss" for point in every) or mean_metrics(every):
+    if (every["metric"] == "train/loss").any() or mean_metrics(every):
         add("training", figures.training, points)
     if sets := [metric for metric in metrics if metric.endswith("/loss")]:
         add("sets", figures.parts, points, sets)
@@ -44,7 +48,7 @@ def draw_alone(numbers: Numbers, label: str, seed: int, folder: Path) -> list[Pa
     """The figures of one run, with those that several cannot share."""
     files = draw({label: {seed: numbers}}, folder)
     files += figures.save(figures.coefficients(numbers.coefficient_bins), folder, "coefficients")
-    if any(point.metric.startswith(PREFIX) for point in numbers.curves):
+    if numbers.curves["metric"].str.startswith(PREFIX).any():
         files += figures.save(figures.gradients_in_training(numbers.curves), folder, "gradients_in_training")
     return files
 
@@ -53,5 +57,6 @@ def draw_convergence(ratios: Sequence[Ratio], summaries: Sequence[Summary], fold
     """The convergence ratios and their means, as tables and a figure that says the caveat; nothing of none."""
     if not summaries:
         return []
-    tables = [write_rows(folder / "convergence.csv", ratios), write_rows(folder / "convergence_mean.csv", summaries)]
+    named = {"convergence": ratios, "convergence_mean": summaries}
+    tables = [write_table(folder / f"{name}.csv", pd.DataFrame(rows)) for name, rows in named.items()]
     return [*tables, *figures.save(figures.convergence(ratios, summaries, caveat), folder, "convergence")]
