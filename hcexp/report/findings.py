@@ -118,7 +118,7 @@ def _rank_correlation(results: Results, metric: str, name: str) -> Iterator[str]
 def _order(results: Results, metric: str, name: str) -> Iterator[str]:
     rows = list(order(results, metric))
     if len(rows) > 1:
-        yield f"Order of the rows by {name}, the lowest first: {', '.join(rows)}. Rows side by side need not differ."
+        yield f"Order of the rows by {name}, the lowest first: {'; '.join(rows)}. Rows side by side need not differ."
 
 
 def _planned(results: Results, metric: str, name: str) -> Iterator[str]:
@@ -136,17 +136,17 @@ def _planned(results: Results, metric: str, name: str) -> Iterator[str]:
 
 
 def _sides(results: Results, found: dict[str, Estimate | None]) -> str:
-    """`better SHC, DHC; not told apart AltUp; worse Post-Norm`: the rows by name, where there are intervals."""
-    sides: dict[str, list[str]] = {"better": [], "not told apart": [], "worse": []}
+    """`Better: SHC; DHC. Not told apart: AltUp. Worse: Post-Norm.`: the rows by name, where there are intervals."""
+    sides: dict[str, list[str]] = {"Better": [], "Not told apart": [], "Worse": []}
     for label, each in found.items():
         if each and each.half_width is not None:
-            sides["not told apart" if not each.beyond_noise else "better" if each.mean < 0 else "worse"].append(label)
-    return "; ".join(f"{side} {', '.join(labels)}" for side, labels in sides.items() if labels)
+            sides["Not told apart" if not each.beyond_noise else "Better" if each.mean < 0 else "Worse"].append(label)
+    return " ".join(f"{side}: {'; '.join(labels)}." for side, labels in sides.items() if labels)
 
 
 def _at_the_end(results: Results, metric: str) -> Iterator[str]:
     if sides := _sides(results, {label: results.difference(label, metric) for label in results.labels}):
-        yield f"{loss_name(metric)[0].upper()}{loss_name(metric)[1:]} against {results.baseline}: {sides}."
+        yield f"{loss_name(metric)[0].upper()}{loss_name(metric)[1:]} against {results.baseline}. {sides}"
 
 
 def _at_budgets(results: Results, budgets: Budgets) -> Iterator[str]:
@@ -160,6 +160,6 @@ def _at_budgets(results: Results, budgets: Budgets) -> Iterator[str]:
     for equal, readings in budgets.readings.items():
         sides = _sides(results, {label: at.difference for label, at in readings.items()})
         if sides:
-            yield f"At {EQUAL[equal]}, {name} against {results.baseline}: {sides}."
+            yield f"At {EQUAL[equal]}, {name} against {results.baseline}. {sides}"
         elif equal == TIME and not budgets.interleaved and any(at.difference for at in readings.values()):
             yield f"At {EQUAL[equal]} nothing can be said: the steps of these runs were not timed in turn."

@@ -181,7 +181,7 @@ def test_an_average_that_spans_much_of_a_run_decides_nothing(made):
     ]
     assert "the average of the training loss spans 100 % of a run" in said and "evaluation.every" in said
     short = build(*made(metric="train/loss_ema9", seeds=(0, 1)), "tiny")
-    assert "At equal tokens, smoothed training loss against base: better row." in short.answer
+    assert "At equal tokens, smoothed training loss against base. Better: row." in short.answer
 
 
 def test_a_seed_that_diverged_is_not_left_out(made):
@@ -299,7 +299,7 @@ def test_the_answer_names_the_rows_at_each_budget(sweep, finished, measured, mon
         for seed, end in enumerate(by_seed)
     ]
     asked = sweep(labels=tuple(ends), table=None), outcomes, "tiny"
-    at_tokens = "At equal tokens, corpus loss against base: better far, slow; not told apart noisy; worse bad."
+    at_tokens = "At equal tokens, corpus loss against base. Better: far; slow. Not told apart: noisy. Worse: bad."
     assert build(*asked).answer == (
         at_tokens,
         "At equal measured time nothing can be said: the steps of these runs were not timed in turn.",
@@ -311,7 +311,7 @@ def test_the_answer_names_the_rows_at_each_budget(sweep, finished, measured, mon
     monkeypatch.setattr("hcexp.report.report.costs", lambda *_: Costs(tuple(rows)))
     assert build(*asked).answer == (
         at_tokens,
-        "At equal measured time, corpus loss against base: better far; not told apart noisy; worse slow, bad.",
+        "At equal measured time, corpus loss against base. Better: far. Not told apart: noisy. Worse: slow; bad.",
     )
 
 

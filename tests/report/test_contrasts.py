@@ -47,14 +47,14 @@ def test_the_table_and_the_sentence_say_which_are_told_apart(made):
     assert lines(table)[1]["difference"].startswith("−0.100 ± ") and "the 4 comparisons of this table" in table.notes[0]
     (sentence,) = [each for each in said(report) if each.startswith("Planned comparisons")]
     assert sentence.endswith("3 of 4 told apart at 5 %: near > good; good < base; bad > base.")
-    assert "Order of the rows by corpus loss, the lowest first: good, near, base, bad." in " ".join(said(report))
+    assert "Order of the rows by corpus loss, the lowest first: good; near; base; bad." in " ".join(said(report))
 
 
 def test_one_seed_is_ordered_and_nothing_told_apart(made):
     report = build(*made({label: values[:1] for label, values in VALUES.items()}, seeds=(0,)), "tiny")
     assert {one.told_apart for one in contrasts(report.results, METRIC)} == {None}
     assert not any(section.title.startswith("Planned") for section in report.sections)
-    assert "the lowest first: good, base, near, bad." in " ".join(said(report))
+    assert "the lowest first: good; base; near; bad." in " ".join(said(report))
 
 
 def test_the_levels_are_the_baselines_mean_and_the_paired_difference():

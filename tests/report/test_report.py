@@ -91,7 +91,7 @@ def test_one_seed_says_that_it_has_no_interval(sweep, losses):
 
 def test_the_answer_names_who_is_better_and_who_is_not_told_apart(sweep, losses):
     report = build(sweep(), losses({**VALUES, "DHC×2": [4.10, 4.05, 4.29], "DHC×1": [4.2, 4.31, 4.51]}), "tiny")
-    assert report.answer == ("Corpus loss against OLMo-1B: better DHC×4; not told apart DHC×2; worse DHC×1.",)
+    assert report.answer == ("Corpus loss against OLMo-1B. Better: DHC×4. Not told apart: DHC×2. Worse: DHC×1.",)
     text = "\n".join(said(report))
     # The deviation is that of the baseline.
     s = math.sqrt(sum((x - 12.4 / 3) ** 2 for x in (4.0, 4.1, 4.3)) / 2)
@@ -122,7 +122,7 @@ def test_a_row_that_lacks_a_seed_keeps_its_place(sweep, losses):
     }
     text = "\n".join(said(build(sweep(), losses(values), "tiny")))
     assert "corpus loss is 1.00 (p = 0.083) with the paper's V2 loss" in text
-    assert "Order of the rows by corpus loss, the lowest first: DHC×4, DHC×2, OLMo-1B, DHC×1." in text
+    assert "Order of the rows by corpus loss, the lowest first: DHC×4; DHC×2; OLMo-1B; DHC×1." in text
 
 
 def test_a_row_that_the_paper_lacks_and_a_sweep_without_a_table(sweep, losses):

@@ -17,7 +17,7 @@ def test_values_stay_whole_and_labels_are_not_markup(report):
     text = shown(report, 120)
     assert "✗" in text and "2.819" in text and "−0.100 ± 0.000" in text and "[red]x[/red]" in text
     assert "DHC×4 †" in text and "DHC×4, seed 1: failed: no [bold]memory[/bold]" in text
-    assert "Corpus loss against OLMo-1B: better DHC×1" in text
+    assert "Corpus loss against OLMo-1B. Better: DHC×1" in text
     assert max(map(len, text.splitlines())) <= 120
 
 
