@@ -93,7 +93,7 @@ def analyse(one: Subject, label: str, folder: Path, amount: Amount, say: Say) ->
     return found
 
 
-def analyse_runs(runs: Iterable[Path], say: Say, tokens: int = TOKENS) -> None:
+def analyse_runs(runs: Iterable[Path], say: Say) -> None:
     """Analyse the newest checkpoint of each of these runs, given by their folders, unless that was done before.
 
     A report reads their connection matrices there: `hcexp.analysis.read_connections(run / "analysis")`. What cannot be
@@ -102,7 +102,7 @@ def analyse_runs(runs: Iterable[Path], say: Say, tokens: int = TOKENS) -> None:
     for run in runs:
         try:
             one = opened(run)
-            analyse(one, name(one.trained.config), one.run / one.name, Amount(None, tokens), say)
+            analyse(one, name(one.trained.config), one.run / one.name, Amount(None, TOKENS), say)
         except (OSError, ValueError) as error:
             say(f"not analysed: {error}")
 

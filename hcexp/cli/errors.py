@@ -1,7 +1,7 @@
 """Errors that a person can mend, in one line each."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -10,10 +10,11 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from hcexp.configuration import compose, nearest, shipped
+from hcexp.run.identity import flat
 
 # What the project raises on purpose, with a line that names the knob, the value and what is allowed.
 MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
@@ -106,17 +107,9 @@ def _knobs(arguments: Sequence[str]) -> list[str]:
         config = compose(choices)
     except Exception:  # one of the choices is at fault too
         config = compose()
-    return [*config.choices, *(knob for knob in _flatten(config) if not knob.startswith("choices."))]
-
-
-def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
-        name = f"{prefix}{key}"
-        child = config._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            yield from _flatten(child, f"{name}.")
-        elif not str(key).startswith("_"):
-            yield name
+    knobs = flat(OmegaConf.to_container(config))
+    own = (knob for knob in knobs if not knob.startswith("choices.") and not knob.rpartition(".")[2].startswith("_"))
+    return [*config.choices, *own]
 
 
 def _first_line(error: BaseException) -> str:
