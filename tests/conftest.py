@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+from contextlib import ExitStack
+from functools import partialmethod
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch import nn
 
 if TYPE_CHECKING:
     from hcexp.run.run import Run
@@ -30,6 +33,23 @@ def pytest_collection_finish():
 def compiler():
     if not which(os.environ.get("CXX", "g++")):
         pytest.skip("torch.compile needs a C++ compiler, and there is none")
+
+
+@pytest.fixture
+def compile_with(compiler, monkeypatch):
+    """Chooses the backend of what is compiled: by "aot_eager" graphs are captured and differentiated as for "inductor",
+    but run as they are, without a minute of C++; and that is half as long where its code takes no vectors.
+    """
+    from torch._inductor import config
+
+    def choose(backend, vectors=False):
+        torch._dynamo.reset()  # or what others compiled fills the cache of a block, and the next runs eagerly
+        chosen.enter_context(config.patch({"cpp.simdlen": None if vectors else 1}))
+        monkeypatch.setattr(nn.Module, "compile", partialmethod(genuine, backend=backend))
+
+    genuine = nn.Module.compile
+    with ExitStack() as chosen:
+        yield choose
 
 
 @pytest.fixture(autouse=True)

@@ -65,20 +65,13 @@ def test_the_wheel_holds_what_is_no_code(wheel):
 
 @pytest.mark.slow
 def test_the_installed_wheel_counts_trains_and_reports(installed, minute, tmp_path):
-    hcexp = ("-m", "hcexp")
-    assert "1,177,158,464" in installed(*hcexp, "cost", "model=1b", "residual=dhc", "residual.n=4")
-    out = installed(*hcexp, "train", *minute, "residual=dhc")
-    assert "local/mean/loss" in out
+    dhc = ["residual=dhc", "residual.n=4"]
+    commands = [["cost", "model=1b", *dhc], ["train", *minute, *dhc], ["report", "quick", *minute]]
+    code = f"from hcexp.cli import main; print(*map(main, {commands!r}))"  # one process: it takes seconds to start
+    out = installed("-c", code)
+    for shown in ("1,177,158,464", "local/mean/loss", "OLMo-1B", "–", "\n0 0 0\n"):
+        assert shown in out, shown
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == 1
-    out = installed(*hcexp, "report", "quick", *minute)
-    assert "OLMo-1B" in out and "–" in out
-
-
-def test_constraints_name_no_host_and_no_local_build():
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
-        assert "://" not in line, line
-        if line and not line.startswith("#"):
-            assert re.fullmatch(r"[\w.-]+==[\w.!]+( ; .+)?", line), line
 
 
 def test_constraints_pin_all_that_the_project_names(project):

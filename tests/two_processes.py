@@ -8,22 +8,24 @@ import os
 import shutil
 import signal
 import sys
+from functools import partialmethod
 from pathlib import Path
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from hcexp.configuration import compose
 from hcexp.run.module import TrainingModule
 from hcexp.run.run import Run
 
-RANK = int(os.environ["RANK"])
+RANK, COMPILE = int(os.environ["RANK"]), nn.Module.compile
 torch.set_num_threads(1)
 
 
-def train(overrides, checkpoint=None, sigterm=None):
+def train(overrides, checkpoint=None, sigterm=None, backend="inductor"):
     """Train a run, from a copy of a checkpoint if one is given; in step `sigterm` the second process is sent one."""
+    nn.Module.compile = partialmethod(COMPILE, backend=backend)
     run = Run(compose(overrides), overrides)
     if checkpoint and RANK == 0:
         copy(Path(checkpoint), run.directory / "checkpoints")

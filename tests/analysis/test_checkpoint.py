@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 
 from hcexp.analysis import connection_matrices, read_connections, together
 from hcexp.analysis.checkpoint import analyse_runs
@@ -43,16 +44,21 @@ def dhc(runs, trained):
     return runs / trained.dhc.identity
 
 
+@pytest.fixture
+def rendered():
+    """Figures are rendered, which takes seconds."""
+
+
 @pytest.fixture(autouse=True)
 def unseen(request, monkeypatch):
-    """Figures are composed, but written as names alone: to render them takes seconds. Slow tests render them."""
-    if "slow" in request.keywords:
+    """Figures are composed, but of each its words alone are written, unless a test asks for `rendered` ones."""
+    if "rendered" in request.fixturenames:
         return
 
     def save(drawn, folder, name):
         assert drawn.axes
         for path in (paths := [folder / f"{name}.png", folder / f"{name}.svg"]):
-            path.write_text(name)
+            path.write_text("\n".join(text.get_text() for text in drawn.findobj(Text)))
         return paths
 
     monkeypatch.setattr("hcexp.analysis.figures.save", save)
@@ -92,14 +98,32 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.fixture
+def figures_of(train, analyse):
+    """Trains and analyses a run; gives the folder of its figures, which are all there."""
+
+    def call(*overrides):
+        run = train(*overrides)
+        assert "step 6 of 6, 9 figures" in analyse(run)
+        folder = run / "analysis"
+        assert pngs(folder) == FIGURES and {path.stem for path in folder.glob("*.svg")} == FIGURES
+        return folder
+
+    return call
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_leaves_its_figures(train, analyse, mode):
-    run = train(f"residual={mode}")
-    assert "step 6 of 6, 9 figures" in analyse(run)
-    folder = run / "analysis"
-    assert pngs(folder) == FIGURES and {path.stem for path in folder.glob("*.svg")} == FIGURES
+def test_every_mode_leaves_its_figures(figures_of, mode):
+    figures_of(f"residual={mode}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["pre_norm", "dhc"])
+def test_figures_of_one_stream_and_of_several_are_rendered(rendered, figures_of, mode):
+    folder = figures_of(f"residual={mode}")
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
+    assert all("</svg>" in path.read_text() for path in folder.glob("*.svg"))
 
 
 def test_the_numbers_are_of_the_runs_weights_on_its_validation_set(dhc, analyse):

@@ -88,7 +88,8 @@ def test_compiled_and_eager_steps_are_timed_in_turn_each_over_its_own_baseline(h
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_measured(hcexp, compiler):
+def test_compiled_steps_are_measured(hcexp, compile_with):
+    compile_with("aot_eager")
     status, out, _ = hcexp("cost", *SMALL, "residual=two_hop", "--measure", "compile=true", "--rounds", "2")
     assert status == 0 and list(printed(out, "training step, compiled, on")) == ["pre_norm", "two_hop"]
 

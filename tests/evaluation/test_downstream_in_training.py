@@ -1,7 +1,6 @@
 """Tasks that are scored while a run trains, and at its end; two processes do so in `tests/test_processes.py`."""
 
 import pytest
-import torch
 
 from hcexp.configuration import compose
 from hcexp.evaluation import TaskScore
@@ -78,7 +77,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_starts(make_run, tmp_p
 
 
 @pytest.mark.slow
-def test_compiled_blocks_are_not_compiled_for_the_tasks(make_run, compiler, monkeypatch):
+def test_compiled_blocks_are_not_compiled_for_the_tasks(make_run, compile_with, monkeypatch):
     from torch._dynamo.utils import counters
 
     def update(self, model, batch):
@@ -89,7 +88,7 @@ def test_compiled_blocks_are_not_compiled_for_the_tasks(make_run, compiler, monk
 
     genuine, shapes = TaskScore.update, set()
     monkeypatch.setattr(TaskScore, "update", update)
-    torch._dynamo.reset()
+    compile_with("aot_eager")
     counters.clear()
     make_run("compile=true", *TASKS, "steps=2").train()
     assert len(shapes) > 2

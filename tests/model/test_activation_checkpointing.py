@@ -60,9 +60,11 @@ def test_less_memory_is_needed(small):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["pre_norm", "dhc", "two_hop"])
-def test_compiled_blocks_recompute_too(small, mode, compiler):
-    torch._dynamo.reset()
+@pytest.mark.parametrize(
+    ("mode", "backend"), [("pre_norm", "inductor"), ("dhc", "aot_eager"), ("two_hop", "aot_eager")]
+)
+def test_compiled_blocks_recompute_too(small, mode, backend, compile_with):
+    compile_with(backend)
     eager, compiled = (perturb(small(mode, layers=2, activation_checkpointing=True)) for _ in range(2))
     for block in compiled.blocks:
         block.compile(fullgraph=True)

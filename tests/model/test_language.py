@@ -128,15 +128,15 @@ def test_sizes_that_do_not_fit_are_named(small, knobs, message):
 # Inductor's code of every mode at one length is in `test_numerics`.
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "backend"), [*((mode, "aot_eager") for mode in MODES), ("dhc", "inductor")])
-def test_compiled_equals_eager_without_a_graph_break_at_any_length(small, mode, backend, compiler):
+def test_compiled_equals_eager_without_a_graph_break_at_any_length(small, mode, backend, compile_with):
+    compile_with(backend)
     eager, compiled = small(mode, layers=2), small(mode, layers=2)
     for model in (eager, compiled):
         torch.manual_seed(1)
         for parameter in model.stream.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
     for block in compiled.blocks:
-        block.compile(fullgraph=True, backend=backend)
-    torch._dynamo.reset()
+        block.compile(fullgraph=True)
     for seq in (17, 16):
         loss, other = eager(tokens(seq=seq)).logsumexp(-1).mean(), compiled(tokens(seq=seq)).logsumexp(-1).mean()
         torch.testing.assert_close(other, loss, rtol=1e-5, atol=1e-5)

@@ -37,6 +37,7 @@ def test_it_is_trained_counted_and_surveyed(make_run, mode):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", OF_THE_TESTS, ids=label)
-def test_it_is_compiled_in_the_unit_that_it_asks_for(make_run, compiler, mode):
+def test_it_is_compiled_in_the_unit_that_it_asks_for(make_run, compile_with, mode):
+    compile_with("aot_eager")
     eager, compiled = make_run(*mode).train(), make_run(*mode, "compile=true").train()
     assert compiled["metrics"]["train/loss"] == pytest.approx(eager["metrics"]["train/loss"], rel=1e-4)

@@ -1,9 +1,5 @@
 """A run: its result, how it goes on, what it is paired with and what it leaves."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -167,16 +163,6 @@ def test_a_run_that_stops_before_its_last_step_is_not_finished(make_run):
     with pytest.raises(ValueError, match="training ended at step 3 of steps=6"):
         run.train()
     assert run.result()["state"] == "failed"
-
-
-@pytest.mark.slow
-def test_two_processes_end_like_one(make_run, minute, trained):
-    arguments = [*minute, "residual=dhc", "trainer.devices=2"]
-    root = Path(hcexp.__file__).parents[1]
-    subprocess.run([sys.executable, "-m", "hcexp", "train", *arguments], cwd=root, check=True, timeout=120)
-    shared = Run(compose(arguments), arguments).result()
-    assert shared["state"] == "finished"
-    assert measured(shared) == pytest.approx(measured(trained.calm.result()), rel=1e-3)
 
 
 # Pairing

@@ -55,7 +55,7 @@ def test_a_run_is_what_it_is_alone_and_called_as_its_label_is_written(
 
 def test_a_run_of_two_processes(points, run, minute):
     """Lightning starts the second one from what it finds in __main__."""
-    minute += ["trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=4"]
+    minute += ["trainer.devices=2", "data.batch_size=4"]
     (result,) = run(points({"plain": ["residual=pre_norm"]}))
     assert result["state"] == "finished", result["error"]
     assert result["steps"] == 6 and result["config"]["trainer"]["devices"] == 2

@@ -1,10 +1,8 @@
 import http.server
 import re
-import subprocess
-import sys
 import threading
 import time
-from functools import partial
+from multiprocessing import get_context
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -87,11 +85,12 @@ def test_only_one_at_a_time_makes_the_store(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_make_one_store(tmp_path):
-    command = "import sys; from hcexp.tracking import open_store; open_store(None, sys.argv[1])"
-    start = partial(subprocess.Popen, [sys.executable, "-c", command, str(tmp_path)], stderr=subprocess.PIPE, text=True)
-    workers = [start(), start()]
-    errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], errors
+    workers = [get_context("fork").Process(target=open_store, args=(None, tmp_path)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert sorted(e.name for e in client.search_experiments()) == ["Default", "hcexp"]
 
