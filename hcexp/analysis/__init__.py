@@ -2,7 +2,6 @@
 
 from hcexp.analysis.convergence import Convergence, convergence
 from hcexp.analysis.folder import read_connections
-from hcexp.analysis.passages import Trace, trace
 from hcexp.analysis.survey import Survey, connection_matrices, survey
 from hcexp.analysis.tables import Connections
 
@@ -10,10 +9,8 @@ __all__ = [
     "Connections",
     "Convergence",
     "Survey",
-    "Trace",
     "connection_matrices",
     "convergence",
     "read_connections",
     "survey",
-    "trace",
 ]

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from hcexp.analysis.curves import Runs, averages, curve, mean_metrics, together
-from hcexp.analysis.statistics import estimate
+from hcexp.analysis.statistics import Estimate, estimate
 from hcexp.run.describe import decay
 
 Curve = Sequence[tuple[float, float]]  # (tokens, loss), in the order of the tokens
@@ -25,6 +26,12 @@ class Convergence(NamedTuple):
     ratios: dict[int, float]
     not_reached: tuple[int, ...]
     at_least: tuple[int, ...] = ()
+
+    @property
+    def mean(self) -> Estimate | None:
+        """Over the seeds; None where one never has that loss, and without an interval where one is a lower bound."""
+        mean = None if self.not_reached else estimate(list(self.ratios.values()))
+        return replace(mean, half_width=None, deviation=None) if mean and self.at_least else mean
 
 
 class Ratio(NamedTuple):
@@ -54,6 +61,15 @@ class Summary(NamedTuple):
     ratio: float | None
     half_width: float | None
     at_least: float | None = None
+
+    @property
+    def words(self) -> str:
+        """`1.52× ± 0.10`, `≥ 1.75×`, `not reached by 1 of 2 seeds`."""
+        if self.reached < self.seeds:
+            return "not reached" + (f" by {self.seeds - self.reached} of {self.seeds} seeds" if self.seeds > 1 else "")
+        if self.at_least is not None:
+            return f"≥ {self.at_least:.2f}×"
+        return f"{self.ratio:.2f}×" + (f" ± {self.half_width:.2f}" if self.half_width is not None else "")
 
 
 def convergence(variant: Mapping[int, Curve], baseline: Mapping[int, Curve]) -> Convergence:
@@ -123,21 +139,25 @@ def ratios(runs: Runs) -> tuple[list[Ratio], list[Summary]]:
                 every.append(Ratio(*of, seed, *((None, ratio) if seed in found.at_least else (ratio, None))))
             every += [Ratio(*of, seed, None) for seed in found.not_reached]
             if found.ratios or found.not_reached:
-                summed.append(_summary(of, found))
+                summed.append(summary(*of, found))
     return every, summed
+
+
+def summary(variant: str, baseline: str, metric: str, found: Convergence) -> Summary:
+    """These ratios as one."""
+    mean, both = found.mean, (None, None)
+    if mean:
+        both = (None, None, mean.mean) if found.at_least else (mean.mean, mean.half_width)
+    return Summary(variant, baseline, metric, len(found.ratios) + len(found.not_reached), len(found.ratios), *both)
 
 
 def in_words(summary: Summary) -> str:
     """`convergence ratio of dhc n=4 over pre_norm, v3/mean/loss: 1.52× ± 0.10 (95 %, 3 seeds)`."""
-    said = "not reached"
+    of = f"convergence ratio of {summary.variant} over {summary.baseline}, {summary.metric}"
+    more = f" (95 %, {summary.seeds} seeds)" if summary.half_width is not None else ""
     if summary.at_least is not None:
-        said = f"at least {summary.at_least:.2f}×, for it was below that loss at the first point of its curve"
-    elif summary.ratio is not None:
-        width = f" ± {summary.half_width:.2f} (95 %, {summary.seeds} seeds)" if summary.half_width is not None else ""
-        said = f"{summary.ratio:.2f}×{width}"
-    if 1 < summary.seeds != summary.reached:
-        said += f" by {summary.seeds - summary.reached} of {summary.seeds} seeds"
-    return f"convergence ratio of {summary.variant} over {summary.baseline}, {summary.metric}: {said}"
+        more = ", for it was below that loss at the first point of its curve"
+    return f"{of}: {summary.words}{more}"
 
 
 def caveat(config: Mapping[str, Any]) -> str:
@@ -150,15 +170,6 @@ def caveat(config: Mapping[str, Any]) -> str:
         "These ratios are biased against the variants: the baseline is taken at its end, where its learning rate has "
         f"decayed ({to} of its peak), and a variant before its end, where it has not yet."
     )
-
-
-def _summary(of: tuple[str, str, str], found: Convergence) -> Summary:
-    reached = list(found.ratios.values())
-    count = len(reached) + len(found.not_reached)
-    mean = None if found.not_reached else estimate(reached)
-    if mean and found.at_least:
-        return Summary(*of, count, len(reached), None, None, mean.mean)
-    return Summary(*of, count, len(reached), *((mean.mean, mean.half_width) if mean else (None, None)))
 
 
 def _curves(seeds: Mapping[int, pd.DataFrame], metric: str) -> dict[int, list[tuple[int, float]]]:

@@ -40,34 +40,20 @@ class AtBudget:
 
 
 @dataclass(frozen=True)
-class Speedup:
-    """Tokens of the baseline over those at which a row has the baseline's final loss, over seeds.
-
-    `ratio` is None where a seed of the row never has it: a mean over the others would flatter the row. `not_reached`
-    are those seeds, and `reached` is how many have it. With `at_least` the ratio is a lower bound, and has no interval:
-    a seed of the row is already below that loss where its curve begins. `effective` is the ratio times the row's
-    throughput over the baseline's, where steps were timed in turn; the clock's uncertainty is in its interval.
-    """
-
-    ratio: Estimate | None
-    reached: int
-    not_reached: tuple[int, ...]
-    at_least: bool = False
-    effective: Estimate | None = None
-
-
-@dataclass(frozen=True)
 class Budgets:
     """The rows on one loss curve. `readings` by what is equal (`tokens`, `flops`, `time`) and label, where known;
     `interleaved` says whether the time is that of steps timed in turn; `points` are the fewest of a curve; `span` is
-    the part of the shortest run that a moving average extends over, 0 of a validation loss.
+    the part of the shortest run that a moving average extends over, 0 of a validation loss. `convergence` has the
+    ratios of each row with the baseline, and `effective` their mean times the row's throughput over the baseline's,
+    where all seeds get there and steps were timed in turn; the clock's uncertainty is in its interval.
     """
 
     metric: str
     points: int
     readings: Mapping[str, Mapping[str, AtBudget]]
     interleaved: bool
-    speedups: Mapping[str, Speedup]
+    convergence: Mapping[str, Convergence]
+    effective: Mapping[str, Estimate]
     span: float
 
     @property
@@ -122,16 +108,19 @@ def _budgets(results: Results, costs: Costs, metric: str) -> Budgets | None:
             label: _timed(at, curves[label], baseline, measured[label]) for label, at in readings[TIME].items()
         }
     ends = {seed: curve for seed, curve in baseline.items() if math.isfinite(curve[-1][1])}
+    found = {
+        label: convergence(by_seed, ends)
+        for label, by_seed in curves.items()
+        if label != results.baseline and by_seed.keys() & ends.keys()
+    }
+    effective = {label: _effective(each, measured[label]) for label, each in found.items()}
     return Budgets(
         metric=metric,
         points=min(len(curve) for by_seed in curves.values() for curve in by_seed.values()),
         readings=readings,
         interleaved=any(measured.values()),
-        speedups={
-            label: _speedup(convergence(by_seed, ends), measured[label])
-            for label, by_seed in curves.items()
-            if label != results.baseline and by_seed.keys() & ends.keys()
-        },
+        convergence=found,
+        effective={label: each for label, each in effective.items() if each},
         span=_span(results, metric),
     )
 
@@ -234,14 +223,10 @@ def _timed(
     return replace(at, difference=replace(at.difference, half_width=math.hypot(at.difference.half_width, clock)))
 
 
-def _speedup(found: Convergence, measured: StepTiming | None) -> Speedup:
-    ratios = list(found.ratios.values())
-    ratio = None if found.not_reached else estimate(ratios)
-    if ratio and found.at_least:
-        ratio = replace(ratio, half_width=None, deviation=None)
-    effective = None
-    if ratio and measured:
-        clock = measured.step_uncertainty / measured.step  # relative, of the ratio and so of its reciprocal
-        half = None if ratio.half_width is None else math.hypot(ratio.half_width, ratio.mean * clock) / measured.step
-        effective = replace(ratio, mean=ratio.mean / measured.step, half_width=half, deviation=None)
-    return Speedup(ratio, len(ratios), found.not_reached, bool(found.at_least), effective)
+def _effective(found: Convergence, timing: StepTiming | None) -> Estimate | None:
+    ratio = found.mean
+    if ratio is None or timing is None:
+        return None
+    clock = timing.step_uncertainty / timing.step  # relative, of the ratio of times and so of its reciprocal
+    half = None if ratio.half_width is None else math.hypot(ratio.half_width, ratio.mean * clock) / timing.step
+    return replace(ratio, mean=ratio.mean / timing.step, half_width=half, deviation=None)

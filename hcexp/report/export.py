@@ -144,11 +144,11 @@ def _budgets(results: Results, budgets: Budgets, label: str) -> Iterator[tuple[s
         if equal != TOKENS:
             yield f"{name}, cost of a token over baseline", _value(at.cost)
             yield f"{name}, read at share of tokens", _value(at.read)
-    if speedup := budgets.speedups.get(label):
-        yield f"{budgets.metric} {EFFECTIVE}", _value(speedup.effective)
+    if found := budgets.convergence.get(label):
+        yield f"{budgets.metric} {EFFECTIVE}", _value(budgets.effective.get(label))
         name = f"{budgets.metric} convergence ratio"
-        yield f"{name}, lower bound" if speedup.at_least else name, _value(speedup.ratio)
-        yield f"{name}, seeds not reached", {"value": len(speedup.not_reached), "seeds": speedup.reached}
+        yield f"{name}, lower bound" if found.at_least else name, _value(found.mean)
+        yield f"{name}, seeds not reached", {"value": len(found.not_reached), "seeds": len(found.ratios)}
 
 
 def _cost(cost: RowCost) -> Iterator[tuple[str, dict[str, Any]]]:

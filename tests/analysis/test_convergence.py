@@ -99,7 +99,7 @@ SUMMED = {
     "a curve begins below": (
         {0: loss(1, 1, every=2), 1: loss(4, 3, 2, 1)},
         Summary(*OF, 2, 2, None, None, pytest.approx(5 / 3)),
-        "at least 1.67×, for it was below that loss at the first point of its curve",
+        "≥ 1.67×, for it was below that loss at the first point of its curve",
     ),
     "the end alone was measured, of another": (
         {0: pd.concat([loss(3, 2, 1, 1), loss(1, metric=V3, every=4)])},

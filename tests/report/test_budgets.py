@@ -193,10 +193,10 @@ def test_a_seed_that_diverged_is_not_left_out(made):
     found = only(sweep, [*outcomes[:3], diverged(outcomes[3])])
     row = found.readings["tokens"]["row"]
     assert math.isnan(row.value.mean) and math.isnan(row.difference.mean) and row.difference.beyond_noise is None
-    assert found.speedups["row"].reached == 2, "before it diverged"
+    assert len(found.convergence["row"].ratios) == 2, "before it diverged"
     found = only(sweep, [outcomes[0], diverged(outcomes[1]), *outcomes[2:]])
     assert math.isnan(found.readings["tokens"]["row"].difference.mean)
-    assert found.speedups["row"].reached == 1, "there is no loss of the other seed to reach"
+    assert len(found.convergence["row"].ratios) == 1, "there is no loss of the other seed to reach"
 
 
 def test_what_lies_before_the_first_evaluation_is_not_known(made):
@@ -219,9 +219,9 @@ def test_without_the_baseline_or_without_others_there_is_nothing(made):
 
 
 def test_convergence_is_the_baselines_tokens_over_those_of_the_row(made):
-    found = only(*made(seeds=(0, 1))).speedups["row"]
+    found = only(*made(seeds=(0, 1))).convergence["row"]
     # 5 - 2.5 s / 100 = 3 at s = 80; one seed up, 6 - 2.5 s / 100 = 4, too.
-    assert found.ratio.mean == pytest.approx(1.25) and found.reached == 2 and found.not_reached == ()
+    assert found.mean.mean == pytest.approx(1.25) and len(found.ratios) == 2 and found.not_reached == ()
 
 
 def test_a_row_that_begins_below_has_a_lower_bound_of_the_ratio(made):
@@ -229,19 +229,19 @@ def test_a_row_that_begins_below_has_a_lower_bound_of_the_ratio(made):
     # One seed is at 2.9 where its curve begins, at step 20: sooner than 3, but nobody saw when.
     below = replace(outcomes[2], curve={MEAN: [(20, 2.9), (100, 2.5)]})
     report = build(sweep, [*outcomes[:2], below, outcomes[3]], "tiny")
-    found = report.budgets[0].speedups["row"]
-    assert found.at_least and found.ratio.mean == pytest.approx((5 + 1.25) / 2) and found.ratio.half_width is None
-    assert cells(report)["row"][-1] == "≥ 3.12" and "≥: already below that loss" in notes(report)
-    assert "≥" not in notes(build(sweep, outcomes, "tiny")) and r"$\geq$ 3.12" in latex(report)
+    found = report.budgets[0].convergence["row"]
+    assert found.at_least and found.mean.mean == pytest.approx((5 + 1.25) / 2) and found.mean.half_width is None
+    assert cells(report)["row"][-1] == "≥ 3.12×" and "≥: already below that loss" in notes(report)
+    assert "≥" not in notes(build(sweep, outcomes, "tiny")) and r"$\geq$ 3.12$\times$" in latex(report)
 
 
 def test_a_seed_that_never_gets_there_leaves_no_mean(made):
     sweep, outcomes = made(seeds=(0, 1))
     worse = replace(outcomes[3], curve={MEAN: line(6.0, 4.5)})
     report = build(sweep, [*outcomes[:3], worse], "tiny")
-    found = report.budgets[0].speedups["row"]
-    assert found.ratio is None and (found.reached, found.not_reached) == (1, (1,))
-    assert cells(report)["row"][-1] == "not reached (1 of 2)"
+    found = report.budgets[0].convergence["row"]
+    assert found.mean is None and (len(found.ratios), found.not_reached) == (1, (1,))
+    assert cells(report)["row"][-1] == "not reached by 1 of 2 seeds"
 
 
 def test_the_table_says_what_was_read_where(made):

@@ -62,7 +62,7 @@ def test_budgets_and_costs_are_unrounded(whole_report):
     assert (float(found["value"]), float(found["difference"])) == (at.value.mean, at.difference.mean)
     share = lines[label, f"{LOSS} at equal training FLOPs, read at share of tokens"]
     assert float(share["value"]) == at.read.mean
-    assert float(lines[label, f"{LOSS} convergence ratio"]["value"]) == budgets.speedups[label].ratio.mean
+    assert float(lines[label, f"{LOSS} convergence ratio"]["value"]) == budgets.convergence[label].mean.mean
     assert int(lines[label, "parameters"]["value"]) == cost.predicted.parameters.total
     assert float(lines[label, "training FLOPs per token"]["value"]) == cost.predicted.flops.training
     assert int(lines[label, "activation bytes by formula"]["value"]) == cost.predicted.activations

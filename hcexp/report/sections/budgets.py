@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
+from hcexp.analysis.convergence import summary
 from hcexp.cost.rows import measuring
 from hcexp.report.budgets import EQUAL, FLOPS, TIME, TOKENS, AtBudget, Budgets
 from hcexp.report.looks import marked
@@ -13,12 +14,16 @@ from hcexp.run.describe import decay
 from hcexp.tables.format import NOTHING, fixed
 from hcexp.tables.table import Column, Entry, Table, lay_out
 
-AT_LEAST = "≥"
 COSTS = {FLOPS: "FLOPs a token, ratio", TIME: "time a token, ratio"}
 
 
 def budget_table(results: Results, budgets: Budgets, scale: str) -> Table:
     """A line a row: its loss in the end, and the differences to the baseline's where both have spent the same."""
+
+    def ratio(label: str) -> str | None:
+        found = budgets.convergence.get(label)
+        return found and summary(label, results.baseline, budgets.metric, found).words
+
     title = marked(f"At equal budgets: {loss_name(budgets.metric)}", results.looks.get(budgets.metric.split("/")[0]))
     return lay_out(
         title,
@@ -26,7 +31,7 @@ def budget_table(results: Results, budgets: Budgets, scale: str) -> Table:
         [
             (Column("row", side="left"), lambda label: label),
             *(entry for equal in budgets.readings for entry in _columns(results, budgets, equal)),
-            (Column("convergence ratio", "Convergence", short="ratio"), partial(_speedup, budgets)),
+            (Column("convergence ratio", "Convergence", short="ratio"), ratio),
         ],
         notes=tuple(_notes(results, budgets, scale)),
         strong=results.labels.index(results.baseline),
@@ -63,16 +68,6 @@ def _read(results: Results, label: str, at: AtBudget) -> str:
     return text if at.baseline_read.mean == 1 else f"{text} (baseline {percent(at.baseline_read, 1, interval=False)})"
 
 
-def _speedup(budgets: Budgets, label: str) -> str:
-    found = budgets.speedups.get(label)
-    if found is None:
-        return NOTHING
-    if found.not_reached:
-        seeds = len(found.not_reached) + found.reached
-        return "not reached" + (f" ({len(found.not_reached)} of {seeds})" if seeds > 1 else "")
-    return f"{AT_LEAST} {with_interval(found.ratio, 2)}" if found.at_least else with_interval(found.ratio, 2)
-
-
 def _notes(results: Results, budgets: Budgets, scale: str) -> Iterator[str]:
     baseline = results.baseline
     yield (
@@ -103,8 +98,8 @@ def _notes(results: Results, budgets: Budgets, scale: str) -> Iterator[str]:
         f"Convergence ratio: tokens of {baseline} over those at which the row first has the final loss of {baseline}, "
         "on the same curves; above 1 the row is faster. Not reached: not in all its tokens, under so many of the seeds."
     )
-    if any(found.ratio and found.at_least for found in budgets.speedups.values()):
-        yield f"{AT_LEAST}: already below that loss where the row's curve begins, and so sooner, nobody knows when."
+    if any(found.mean and found.at_least for found in budgets.convergence.values()):
+        yield "≥: already below that loss where the row's curve begins, and so sooner, nobody knows when."
 
 
 def _unfair(results: Results, budgets: Budgets) -> Iterator[str]:
@@ -129,7 +124,7 @@ def _unfair(results: Results, budgets: Budgets) -> Iterator[str]:
             f"what is read early. The fair comparison trains a row for its share of the steps: {label} with "
             f"steps={round(share * steps)} instead of {steps}."
         )
-    if budgets.speedups:
+    if budgets.convergence:
         yield (
             f"The convergence ratio is against the row: {decay_of_all}, and where the row first has the final loss of "
             f"{baseline}, which has had all of the decay, it is still before the end of its own."

@@ -21,8 +21,7 @@ def verdict_table(results: Results, budgets: Budgets, scale: str, folder: Path |
 
     None where no step was timed in turn at any of them.
     """
-    here = {label: found.effective for label, found in budgets.speedups.items() if found.effective}
-    scales = ({scale: here} if budgets.interleaved else {}) | (
+    scales = ({scale: budgets.effective} if budgets.interleaved else {}) | (
         _elsewhere(results, budgets.metric, scale, folder) if folder else {}
     )
     if not scales:
