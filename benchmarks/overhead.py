@@ -32,7 +32,7 @@ from hcexp.cli.arguments import Parser, add_overrides, parse
 from hcexp.cli.errors import explain
 from hcexp.cli.quiet import quiet
 from hcexp.configuration import TRUST, compose
-from hcexp.cost import ratio, ratio_quartiles
+from hcexp.cost.speed import ratio, ratio_quartiles
 from hcexp.run.run import Run
 
 BLOCK = 5  # optimiser steps

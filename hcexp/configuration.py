@@ -1,10 +1,12 @@
 """The configuration of a run, composed from `conf/` and a person's overrides, and the network that it describes."""
 
 import os
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,6 +65,29 @@ def parse(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[
         except RecursionError:
             raise ValueError(f"{override[:40]}… is nested too deep") from None
     return parsed
+
+
+def values(override: Override) -> list[str]:
+    """The override as it is, or each of those that it lists."""
+    if not override.is_sweep_override():
+        return [override.input_line]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def nearest(name: str, names: Iterable[str], also: Mapping[str, str] | None = None) -> str:
+    """`, did you mean …` with the names that are most like `name`; nothing if none is.
+
+    `also` gives other spellings: from each, the name that it stands for.
+    """
+    plain = {_letters(known): known for known in names}
+    plain |= {_letters(alias): known for alias, known in (also or {}).items()}
+    close = [_letters(name)] if _letters(name) in plain else get_close_matches(_letters(name), plain, n=3, cutoff=0.5)
+    found = dict.fromkeys(plain[match] for match in close)
+    return f", did you mean {' or '.join(found)}" if found else ""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:

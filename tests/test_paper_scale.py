@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 
 from hcexp.configuration import build_model, compose, shipped
-from hcexp.cost import count_parameters
+from hcexp.cost.parameters import count_parameters
 from hcexp.paper import printed, table
 from hcexp.study import load_sweep
 from tests.test_readme_scale import TRAINED, sequences_at_a_time

@@ -14,7 +14,7 @@ import torch
 from hcexp.callbacks import latest
 from hcexp.configuration import compose
 from hcexp.huggingface import export
-from hcexp.run.checkpoint import read_checkpoint
+from hcexp.run.checkpoint import read_checkpoint, tokenizer_of
 from hcexp.run.run import Run
 from tests.conftest import MINUTE
 from tests.mlflow_curves import history
@@ -148,7 +148,7 @@ def olmo(bench, alone):
     trained = read_checkpoint(alone["pre_norm"].directory)
     model, residual = dict(trained.config.model), dict(trained.config.residual)
     folder = bench.folder / "olmo"
-    export(model, residual, trained.weights, trained.tokenizer(), folder, sequence_length=32)
+    export(model, residual, trained.weights, tokenizer_of(trained.config), folder, sequence_length=32)
     return folder
 
 

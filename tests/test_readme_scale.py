@@ -8,8 +8,8 @@ import pytest
 
 from hcexp.cli import main
 from hcexp.configuration import build_model, compose
+from hcexp.cost.estimate import micro_batch_of
 from hcexp.data.batches import MicroBatches
-from hcexp.report.predicted import micro_batch_of
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = README.read_text(encoding="utf-8").partition("## At the paper's size\n")[2].partition("\n## ")[0]

@@ -8,7 +8,11 @@ import yaml
 
 from hcexp.callbacks import latest
 from hcexp.configuration import build_model, compose
-from hcexp.cost import count_allocated, count_flops, count_parameters, count_traffic, workload
+from hcexp.cost.allocated import count_allocated
+from hcexp.cost.flops import count_flops
+from hcexp.cost.parameters import count_parameters
+from hcexp.cost.traffic import count_traffic
+from hcexp.cost.workload import workload
 from hcexp.run.run import Run
 from hcexp.tracking.metrics import read
 

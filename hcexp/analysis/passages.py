@@ -11,22 +11,6 @@ from hcexp.residual import Coefficients
 from hcexp.residual.stream import State
 
 
-class Trace(NamedTuple):
-    """What one forward pass did, sublayer by sublayer.
-
-    embedding: (batch, seq, embedding_dim).
-    states: the residual state before each sublayer, and the last one.
-    inputs, outputs: what each sublayer was given and gave, (batch, seq, d).
-    coefficients: the mode's, for each sublayer.
-    """
-
-    embedding: Tensor
-    states: list[State]
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    coefficients: list[Coefficients]
-
-
 class Passage(NamedTuple):
     """One sublayer and its connection in a forward pass: the state before and after, what the sublayer was given and
     gave, (batch, seq, d), and the mode's coefficients.
@@ -74,16 +58,3 @@ def watch(model: nn.Module, forward: Callable[[], Any], seen: Callable[[Passage]
             hooks.callback(connection.register_forward_pre_hook(before).remove)
             hooks.callback(connection.register_forward_hook(after).remove)
         forward()
-
-
-def trace(model: nn.Module, tokens: Tensor) -> Trace:
-    """Everything that passes the model's connections on tokens of shape (batch, seq); see `watch`."""
-    passages: list[Passage] = []
-    embeddings: list[Tensor] = []
-    hook = model.embedding.register_forward_hook(lambda module, arguments, h: embeddings.append(h))
-    try:
-        watch(model, lambda: model(tokens), passages.append)
-    finally:
-        hook.remove()
-    befores, inputs, outputs, coefficients, afters = (list(part) for part in zip(*passages, strict=True))
-    return Trace(embeddings[0], [*befores, afters[-1]], inputs, outputs, coefficients)

@@ -1,79 +1,162 @@
-"""A survey as rows."""
+"""The numbers of an analysis: long frames with named columns, one a kind.
 
-from collections.abc import Iterator, Mapping
+Sublayers, layers, streams, and the rows and columns of matrices are numbered from 1, as in the paper: with attention
+first, its sublayers have odd numbers.
+"""
 
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from hcexp.analysis.rows import Bin, Gain, Gradient, Quantiles, Rank, Similarity, StreamUse, Weight
 from hcexp.analysis.survey import Survey
 
 BINS = 32
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+COEFFICIENT = ("coefficient", "sublayer", "source", "target")
 
 
-def weights(survey: Survey) -> Iterator[Weight]:
-    """Every cell of C^(0), then of C^(1) … C^(n)."""
-    C_0, C, _ = survey.connections
-    layers = [f"{kind} {k}" for k, kind in enumerate(survey.kinds, 1)]
-    columns = _numbered("embedding", C_0.shape[-1] - len(layers)) + layers
-    rows = layers + _numbered("hidden", C_0.shape[-2] - len(layers))
-    for matrix, cells in enumerate([C_0, *C]):
-        for row, line in enumerate(cells.tolist()):
-            for column, weight in enumerate(line):
-                yield Weight(matrix, row + 1, column + 1, rows[row], columns[column], weight)
+class Numbers(NamedTuple):
+    """All tables of one analysis; see `COLUMNS`.
+
+    sublayers: the `kind` of each, attention or feed_forward.
+    connections: every cell of the connection matrices: `matrix` 0 is C^(0), i is C^(i); see `Connections`.
+    similarity: cosine between what layer `layer` and the one after it read, over tokens, a `sublayer` or a `block`
+        apart; `low` and `high` are the 5 % and 95 % quantiles.
+    coefficients: the distribution of a coefficient over tokens in five numbers and the mean. `coefficient` is B, A_m or
+        A_r; `source` and `target` are streams, 0 where there is none: B writes the sublayer's output into `target`, A_m
+        reads `source`, A_r takes `source` into `target`.
+    coefficient_bins: the same as a histogram: `share` of the tokens lie in `left` to `right`. Where all tokens have one
+        value, it is both ends of a single bin.
+    gains: largest absolute sums, see `measures.gains`, of A_r at `sublayer` (`of` sublayer) or of the product of those
+        from the first to it: `product`, averaged over tokens, and `mean product`, that of the averaged matrix.
+    streams: mean share of a stream in what a sublayer reads (A_m) and in where it writes (B), by absolute weight.
+    ranks: mean effective rank of the streams before `sublayer`; the last row is after the last one.
+    gradients: the norm of the loss's gradient, `at` initial or checkpoint weights, by the parameters of a layer.
+    curves: what the run recorded; empty for one that recorded nothing. See `history.Point`.
+    """
+
+    sublayers: pd.DataFrame
+    connections: pd.DataFrame
+    similarity: pd.DataFrame
+    coefficients: pd.DataFrame
+    coefficient_bins: pd.DataFrame
+    gains: pd.DataFrame
+    streams: pd.DataFrame
+    ranks: pd.DataFrame
+    gradients: pd.DataFrame
+    curves: pd.DataFrame
 
 
-def similarities(survey: Survey) -> Iterator[Similarity]:
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "sublayers": ("sublayer", "kind"),
+    "connections": ("matrix", "row", "column", "weight"),
+    "similarity": ("between", "layer", "low", "median", "high"),
+    "coefficients": (*COEFFICIENT, "mean", "low", "lower_quartile", "median", "upper_quartile", "high"),
+    "coefficient_bins": (*COEFFICIENT, "left", "right", "share"),
+    "gains": ("of", "sublayer", "forward", "backward"),
+    "streams": ("sublayer", "stream", "read", "written"),
+    "ranks": ("sublayer", "effective_rank"),
+    "gradients": ("at", "layer", "parameters", "norm"),
+    "curves": ("metric", "step", "tokens", "value"),
+}
+
+
+def frame(name: str, rows: Iterable[tuple] = ()) -> pd.DataFrame:
+    """A table of that name with these rows."""
+    return pd.DataFrame(list(rows), columns=list(COLUMNS[name]))
+
+
+def numbers(survey: Survey) -> Numbers:
+    """A survey as tables; those of gradients and curves, of which it knows nothing, are empty."""
+    return Numbers(
+        sublayers=frame("sublayers", enumerate(survey.kinds, 1)),
+        connections=matrix_cells(survey.connections.C_0.numpy(), survey.connections.C.numpy()),
+        similarity=frame("similarity", _similarities(survey)),
+        coefficients=frame("coefficients", _quantiles(survey)),
+        coefficient_bins=frame("coefficient_bins", _bins(survey)),
+        gains=frame("gains", _gains(survey)),
+        streams=frame("streams", _streams(survey)),
+        ranks=frame("ranks", enumerate(survey.ranks.tolist(), 1)),
+        gradients=frame("gradients"),
+        curves=frame("curves"),
+    )
+
+
+class Connections(NamedTuple):
+    """Connection matrices of L sublayers with n streams, averaged over tokens, float64; see `residual.unfolding`.
+
+    C_0: (L + outputs, embeddings + L). Row k: weights in the input of sublayer k + 1; the last row, in the hidden
+         vector before the final norm. Columns: the embedding, then the sublayers' outputs. A mode that embeds or ends
+         wider than d has a column or a row for each slice of width d.
+    C:   (n, L, embeddings + L). C[i]: weights in stream i + 1 where it passes the sublayer by.
+    kinds: "attention" or "feed_forward", for each of the L sublayers.
+    """
+
+    C_0: np.ndarray
+    C: np.ndarray
+    kinds: tuple[str, ...]
+
+
+def matrix_cells(C_0: np.ndarray, C: np.ndarray) -> pd.DataFrame:
+    """The table of that C_0 and C, which are as in `Connections`."""
+
+    def cells(matrix: int, C: np.ndarray) -> pd.DataFrame:
+        row, column = np.indices(C.shape) + 1
+        return pd.DataFrame({"matrix": matrix, "row": row.ravel(), "column": column.ravel(), "weight": C.ravel()})
+
+    return pd.concat(map(cells, count(), [C_0, *C]))
+
+
+def connections(cells: pd.DataFrame, sublayers: pd.DataFrame) -> Connections:
+    """The matrices of these cells, from the tables of that name; ValueError if some are missing."""
+    matrices = [
+        part.pivot(index="row", columns="column", values="weight") for _, part in cells.groupby("matrix", sort=True)
+    ]
+    C_0, *C = (matrix.to_numpy(dtype=np.float64) for matrix in matrices)
+    kinds = tuple(sublayers["kind"])
+    if len(cells) != sum(C.size for C in (C_0, *C)) or {len(each) for each in C} != {len(kinds)}:
+        raise ValueError("cells of the matrices are missing")
+    return Connections(C_0, np.stack(C), kinds)
+
+
+def _similarities(survey: Survey) -> Iterator[tuple]:
     for between, sample in (("sublayer", survey.sublayer_similarity), ("block", survey.block_similarity)):
         if sample.shape[1]:
             levels = sample.quantile(sample.new_tensor([0.05, 0.5, 0.95]), dim=0).T.tolist()
-            yield from (Similarity(between, layer, *values) for layer, values in enumerate(levels, 1))
+            yield from ((between, layer, *values) for layer, values in enumerate(levels, 1))
 
 
-def bins(survey: Survey) -> Iterator[Bin]:
-    for name, sublayer, source, target, values in _coefficients(survey):
+def _bins(survey: Survey) -> Iterator[tuple]:
+    for *of, values in _coefficients(survey):
         low, high = values.min().item(), values.max().item()
         if low == high:
-            yield Bin(name, sublayer, source, target, low, high, 1.0)
+            yield *of, low, high, 1.0
             continue
         counts, edges = torch.histogram(values, BINS, range=(low, high))
         shares, edges = (counts / len(values)).tolist(), edges.tolist()
-        yield from (Bin(name, sublayer, source, target, *one) for one in zip(edges, edges[1:], shares, strict=False))
+        yield from ((*of, *one) for one in zip(edges, edges[1:], shares, strict=False))
 
 
-def quantiles(survey: Survey) -> Iterator[Quantiles]:
-    for name, sublayer, source, target, values in _coefficients(survey):
-        levels = values.quantile(values.new_tensor(QUANTILES)).tolist()
-        yield Quantiles(name, sublayer, source, target, values.mean().item(), *levels)
+def _quantiles(survey: Survey) -> Iterator[tuple]:
+    for *of, values in _coefficients(survey):
+        yield *of, values.mean().item(), *values.quantile(values.new_tensor(LEVELS)).tolist()
 
 
-def gain_rows(survey: Survey) -> Iterator[Gain]:
-    of = {
-        "sublayer": survey.sublayer_gains,
-        "product": survey.composite_gains,
-        "mean product": survey.averaged_gains,
-    }
+def _gains(survey: Survey) -> Iterator[tuple]:
+    of = {"sublayer": survey.sublayer_gains, "product": survey.composite_gains, "mean product": survey.averaged_gains}
     for name, values in of.items():
-        yield from (Gain(name, sublayer, *pair) for sublayer, pair in enumerate(values.T.tolist(), 1))
+        yield from ((name, sublayer, *pair) for sublayer, pair in enumerate(values.T.tolist(), 1))
 
 
-def stream_uses(survey: Survey) -> Iterator[StreamUse]:
+def _streams(survey: Survey) -> Iterator[tuple]:
     both = torch.stack((survey.reads, survey.writes), dim=-1).tolist()
     for sublayer, streams in enumerate(both, 1):
-        yield from (StreamUse(sublayer, stream, *pair) for stream, pair in enumerate(streams, 1))
-
-
-def ranks(survey: Survey) -> Iterator[Rank]:
-    yield from (Rank(sublayer, rank) for sublayer, rank in enumerate(survey.ranks.tolist(), 1))
-
-
-def gradients(at: str, norms: Mapping[str, float], parameters: Mapping[str, int]) -> Iterator[Gradient]:
-    yield from (Gradient(at, layer, parameters[layer], norm) for layer, norm in norms.items())
-
-
-def _numbered(name: str, count: int) -> list[str]:
-    return [name] if count == 1 else [f"{name} {number}" for number in range(1, count + 1)]
+        yield from ((sublayer, stream, *pair) for stream, pair in enumerate(streams, 1))
 
 
 def _coefficients(survey: Survey) -> Iterator[tuple[str, int, int, int, Tensor]]:

@@ -22,22 +22,21 @@ from hcexp.disk.atomic import PARTIAL
 class StepCheckpoint(StepCallback, Checkpoint):
     """A checkpoint every few optimiser steps, at the end, and on SIGTERM; the newest ones are kept.
 
-    Files are called `step=000120.ckpt`. They are only written between optimiser steps, and where a
-    validation is due at the same step, after it: a run that goes on from one repeats and misses nothing. On
-    SIGTERM the step is finished and saved: by one process if it has no more micro-batches to come, by several
-    in any case, once they agree on it. Ctrl+C may strike in the middle of an optimiser step, and saves nothing.
+    Files are called `step=000120.ckpt`. They are only written between optimiser steps, and where a validation is due at
+    the same step, after it: a run that goes on from one repeats and misses nothing. On SIGTERM the step is finished and
+    saved: by one process if it has no more micro-batches to come, by several in any case, once they agree on it. Ctrl+C
+    may strike in the middle of an optimiser step, and saves nothing.
 
-    Not a `ModelCheckpoint`: that one keeps at most one file without a metric to rank them, and saves in the
-    middle of an accumulation after a resume.
+    Not a `ModelCheckpoint`: that one keeps at most one file without a metric to rank them, and saves in the middle of
+    an accumulation after a resume.
 
     Args:
         every_n_steps: optimiser steps between two checkpoints.
         keep: how many of the newest to keep.
         folder: where; None for `checkpoints` in the Trainer's `default_root_dir`.
 
-    Raises:
-        OSError: (`ENOSPC`) before training if `keep` checkpoints and the one being written will not fit
-            on the disk, and before or during a save if that one does not.
+    Raises OSError (`ENOSPC`) before training if `keep` checkpoints and the one being written will not fit on the disk,
+    and before or during a save if that one does not.
     """
 
     def __init__(self, every_n_steps: int = 1000, keep: int = 2, folder: str | Path | None = None) -> None:
@@ -70,8 +69,7 @@ class StepCheckpoint(StepCallback, Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        self._saved = trainer.global_step
-        self._due = False
+        self._saved, self._due = trainer.global_step, False
 
     def on_step_end(self, trainer: L.Trainer, step: int) -> None:
         stopping = self._termination.agreed()
@@ -121,10 +119,9 @@ class StepCheckpoint(StepCallback, Checkpoint):
 
 
 def checkpoint_bytes(pl_module: L.LightningModule, optimizers: list) -> int:
-    """About how large a checkpoint is, in bytes.
+    """About how large a checkpoint is, in bytes: parameters, buffers, optimiser state, and 5 % and 1 MiB for the rest.
 
-    Parameters, buffers and optimiser state, and 5 % and 1 MiB for the rest. Before the first step an
-    optimiser has no state yet; AdamW's two moments per parameter are assumed.
+    Before the first step an optimiser has no state yet; AdamW's two moments per parameter are assumed.
     """
     weights = sum(tensor.nbytes for tensor in (*pl_module.parameters(), *pl_module.buffers()))
     state = [value for o in optimizers for moments in o.state.values() for value in moments.values()]

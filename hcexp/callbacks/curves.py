@@ -87,12 +87,7 @@ class Curves(StepCallback):
         self._learning_rate = rate.clone() if isinstance(rate, Tensor) else rate
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Mapping[str, Any],
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Mapping[str, Any], batch: Any, batch_idx: int
     ) -> None:
         reported, sums = outputs["reported"], self._open
         self._open = {name: sums[name] + value if name in sums else value for name, value in reported.items()}
@@ -122,8 +117,7 @@ class Curves(StepCallback):
     def flush(self, trainer: L.Trainer) -> None:
         """Bring the steps since the last copy to the host and into the statistics; called on all ranks alike.
 
-        Raises:
-            FloatingPointError: if a loss or gradient norm is not finite, now and at every later call.
+        Raises FloatingPointError if a loss or gradient norm is not finite, now and at every later call.
         """
         if self._failure:
             raise FloatingPointError(self._failure)

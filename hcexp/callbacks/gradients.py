@@ -29,13 +29,8 @@ def gradient_groups(model: nn.Module) -> Groups:
             part = f"connections_{int(rest[1]) * blocks // connections + 1:0{digits}}"
         if parameter.requires_grad:
             groups.setdefault(part, []).append(parameter)
-    return {name: groups[name] for name in sorted(groups, key=_depth)}
-
-
-def _depth(name: str) -> tuple[int, str]:
-    heads = ("embedding", "block", "connections")
-    head = name.partition("_")[0]
-    return heads.index(head) if head in heads else len(heads), name
+    depth = {"embedding": 0, "block": 1, "connections": 2}
+    return {name: groups[name] for name in sorted(groups, key=lambda n: (depth.get(n.partition("_")[0], 3), n))}
 
 
 @torch.no_grad()

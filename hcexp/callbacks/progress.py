@@ -94,7 +94,9 @@ class Progress(StepCallback, TQDMProgressBar):
     def _show(self, trainer: L.Trainer) -> None:
         if not trainer.is_global_zero:
             return
-        steps, seconds = self._pace()
+        step, begun = self._started or (self._step, 0.0)
+        steps = self._step - step  # done in this process after its first one
+        seconds = time.monotonic() - begun if steps else 0.0
         rate = self._throughput.rate if self._throughput else None
         rate = rate or (self._per_step * steps / seconds if seconds else math.nan)
         left = (self._total - self._step) * seconds / steps if steps else math.nan
@@ -107,10 +109,3 @@ class Progress(StepCallback, TQDMProgressBar):
         else:
             total = self._total if math.isfinite(self._total) else "?"
             print(f"step {self._step}/{total}  {status}", flush=True)
-
-    def _pace(self) -> tuple[int, float]:
-        """Steps done in this process after its first one, and the seconds they took."""
-        if self._started is None:
-            return 0, 0.0
-        step, begun = self._started
-        return self._step - step, time.monotonic() - begun if self._step > step else 0.0

@@ -4,15 +4,11 @@ from typing import Any
 
 
 def rewind_to_step(checkpoint: dict[str, Any], accumulate: int) -> None:
-    """Have a checkpoint of an interrupted optimiser step resume as from the end of the step before it.
+    """Have a checkpoint of an interrupted step, of `accumulate` micro-batches, resume from the end of the step before.
 
-    A checkpoint written on an exception or a signal may fall between two micro-batches. It has lost the
-    gradients accumulated until then, but counts the micro-batches: the next step would come too early, and
-    metrics would be logged a step late. So the counts are set to those of a checkpoint at a step's end.
-
-    Args:
-        checkpoint: as Lightning has loaded it; its counts are changed.
-        accumulate: micro-batches a step.
+    A checkpoint written on an exception or a signal may fall between two micro-batches. It has lost the gradients
+    accumulated until then, but counts the micro-batches: the next step would come too early, and metrics would be
+    logged a step late. So its counts are set to those of a checkpoint at a step's end.
     """
     loop, step = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
     progress, micro_batches = loop["epoch_loop.batch_progress"], step * accumulate

@@ -26,8 +26,7 @@ class SpikeScore:
         window: how many earlier values the average and the deviation are taken over.
         warmup: how many earlier values there must be, 2 to `window`.
 
-    Raises:
-        ValueError: for a knob outside these.
+    Raises ValueError for a knob outside these.
     """
 
     def __init__(self, threshold: float = 7.0, window: int = 1000, warmup: int = 50) -> None:
@@ -66,8 +65,7 @@ class SpikeScore:
         mean = float(values.sum()) / self._filled
         away = values - mean
         deviation = math.sqrt(float(away.dot(away)) / self._filled)
-        # The mean of equal values is off by its rounding: without the floor, a constant series would have
-        # spikes.
+        # The mean of equal values is off by its rounding: without the floor, a constant series would have spikes.
         rounding = 8 * np.finfo(float).eps * abs(mean)
         return abs(value - mean) <= rounding or abs(value - mean) < self.threshold * deviation
 
@@ -77,18 +75,9 @@ class SpikeScore:
         return {"count": self.count, "judged": self.judged, "next": self._next, "values": values}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`.
-
-        Raises:
-            ValueError: if the state was written with another window.
-        """
+        """Go on from `state_dict()`; raises ValueError if the state was written with another window."""
         filled, window = len(state["values"]), len(self._values)
         if filled > window or (filled < window and state["next"] != filled):
             raise ValueError(f"spike window is {window}, but the saved state was written with another one")
-        self.count, self.judged, self._next, self._filled = (
-            state["count"],
-            state["judged"],
-            state["next"],
-            filled,
-        )
+        self.count, self.judged, self._next, self._filled = state["count"], state["judged"], state["next"], filled
         self._values[:filled] = state["values"]

@@ -1,7 +1,6 @@
 """SIGTERM, as all processes of a run take it."""
 
-import signal
-from types import FrameType
+from typing import Any
 
 import lightning.pytorch as L
 import torch
@@ -19,7 +18,7 @@ class Termination:
         if trainer.world_size > 1:
             trainer._signal_connector._sigterm_notifier_fn = self._remember  # there is no public way
 
-    def _remember(self, signum: signal.Signals, frame: FrameType | None) -> None:
+    def _remember(self, *_: Any) -> None:
         self._sent = True
 
     def agreed(self) -> bool:

@@ -1,5 +1,6 @@
 """Speed and memory of a training run."""
 
+import resource
 import statistics
 import sys
 import time
@@ -24,16 +25,15 @@ class Throughput(StepCallback):
 
     The last step's point is `metrics`, those of the whole run, and for the caller to log at its end.
 
-    A step's duration runs from the end of the step before it (or, after a pause, from its own start) to its
-    end. On CUDA it is measured between events on the device, so nothing waits and nothing is flattered by a
-    host that runs ahead; elsewhere by the wall clock. Validation and checkpointing belong to no step.
+    A step's duration runs from the end of the step before it (or, after a pause, from its own start) to its end. On
+    CUDA it is measured between events on the device, so nothing waits and nothing is flattered by a host that runs
+    ahead; elsewhere by the wall clock. Validation and checkpointing belong to no step.
 
-    - `perf/tokens_per_second`: `pl_module.tokens_per_step` over the *median* duration since the last point,
-      so that a hiccup does not count; the first `warmup` steps of a process, which compile, never count;
-      `perf/samples_per_second`, of `pl_module.samples_per_step`, where samples are no token sequences;
+    - `perf/tokens_per_second`, or samples: those of a step (see `per_step`) over the *median* duration since the last
+      point, so that a hiccup does not count; the first `warmup` steps of a process, which compile, never count;
     - `perf/train_seconds`: the sum of all durations, warm-up included, also those before a resume;
-    - `perf/peak_memory_bytes`: what `memory` says: on CUDA the most that was allocated on this process's
-      device since the run began, elsewhere the peak resident set of this process since it began.
+    - `perf/peak_memory_bytes`: on CUDA the most that was allocated on this process's device since the run
+      began, elsewhere the peak resident set of this process since it began.
 
     Args:
         every: optimiser steps between two points of a curve.
@@ -46,7 +46,6 @@ class Throughput(StepCallback):
         if warmup < 0:
             raise ValueError(f"callbacks.throughput.warmup must not be negative, got {warmup}")
         self.every, self.warmup = every, warmup
-        self.memory = "resident set of the process"
         self.unit, self._per_step = "tokens", 0
         self.rate: float | None = None  # units per second at the last point
         self._durations: list[float] = []  # seconds, of the steps that count
@@ -66,7 +65,6 @@ class Throughput(StepCallback):
         device = trainer.strategy.root_device
         self._cuda = device if device.type == "cuda" else None
         if self._cuda:
-            self.memory = "allocated on the device"
             torch.cuda.reset_peak_memory_stats(device)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -121,12 +119,6 @@ class Throughput(StepCallback):
     def _peak_memory(self) -> int:
         if self._cuda:
             return torch.cuda.max_memory_allocated(self._cuda)
-        try:
-            import resource
-        except ImportError:  # Windows
-            import psutil
-
-            return psutil.Process().memory_info().peak_wset
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 

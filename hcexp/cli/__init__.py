@@ -15,14 +15,15 @@ VERBS = {
     "report": "paper beside measured, from the runs there are",
     "evaluate": "measure trained runs on validation sets and downstream tasks",
     "analyse": "draw what trained runs do: connection matrices, similarity, curves, convergence",
-    "cost": "parameters, FLOPs, memory of residual modes; on a cluster (--gpu); with measure=true their speed",
+    "cost": "parameters, FLOPs, memory of residual modes; on a cluster (--gpu); with --measure their speed",
     "prepare": "tokenise the training text and the validation sets",
-    "bench": "step times of residual modes, all in turn",
     "export": "write a run's model as a folder for Hugging Face's transformers",
     "runs": "list the runs that there are: mode, state, loss, tokens per second",
     "compare": "show in what runs differ: configuration, code, final metrics",
     "ui": "serve MLflow's pages on this machine",
 }
+# Verbs that there were, and what does the same now.
+GONE = {"bench": "hcexp cost --measure compile=false,true"}
 
 USAGE = """hcexp: the bench on which residual connections are compared.
 
@@ -45,14 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"hcexp {__version__}")
         return 0
-    from hcexp.cli.errors import explain, nearest
-    from hcexp.configuration import trusting
+    from hcexp.cli.errors import explain
+    from hcexp.cli.quiet import quiet
+    from hcexp.configuration import nearest, trusting
 
     if verb not in VERBS:
-        print(f"hcexp: error: unknown verb {verb}{nearest(verb, VERBS)}", file=sys.stderr)
+        instead = f": write {GONE[verb]}" if verb in GONE else nearest(verb, VERBS)
+        print(f"hcexp: error: unknown verb {verb}{instead}", file=sys.stderr)
         return 2
     try:
         with trusting(rest):
+            quiet()
             return import_module(f"hcexp.cli.{verb}").main(rest) or 0
     except KeyboardInterrupt:
         print("hcexp: stopped; the same command goes on from the last checkpoint", file=sys.stderr)

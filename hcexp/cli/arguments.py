@@ -1,9 +1,13 @@
 """What the verbs' command lines have in common."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+# Words that looked like overrides, and are options now.
+FLAGS = {"measure": "--measure", "harness": "--harness TASKS", "sweep.tuned": "--tuned SEARCH"}
+TUNED = {"metavar": "SEARCH", "help": "rows take what a search found for them: its name, or the file that it wrote"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,20 +32,33 @@ def add_overrides(to: argparse.ArgumentParser) -> None:
 
 
 def parse(
-    parser: argparse.ArgumentParser, arguments: Sequence[str], *, words: Sequence[str] = ()
+    parser: argparse.ArgumentParser, arguments: Sequence[str], words: Mapping[str, str | None] | None = None
 ) -> argparse.Namespace:
     """Parse the arguments; those without a `=` are no overrides but the verb's own `words`.
 
-    There may be as many as `words` has names, and each is set under its name, None if it is not given.
+    There may be as many as `words` has names, and each is set under its name, with the default that stands there.
     """
-    chosen = parser.parse_intermixed_args(arguments)
-    given = [argument for argument in chosen.overrides if "=" not in argument and not argument.startswith("~")]
+    chosen, words = parser.parse_intermixed_args(arguments), words or {}
+    given = [argument for argument in chosen.overrides if not is_override(argument)]
     if len(given) > len(words):
         parser.error(f"{given[len(words)]} is no override: write knob=value")
-    chosen.overrides = [argument for argument in chosen.overrides if argument not in given]
-    for name, word in zip(words, [*given, *[None] * len(words)], strict=False):
+    chosen.overrides = [argument for argument in chosen.overrides if is_override(argument)]
+    require_flags(parser, chosen.overrides)
+    for name, word in {**words, **dict(zip(words, given, strict=False))}.items():
         setattr(chosen, name, word)
     return chosen
+
+
+def is_override(argument: str) -> bool:
+    return "=" in argument or argument.startswith("~")
+
+
+def require_flags(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
+    """Raise ValueError for an override that is an option of this verb now."""
+    for override in overrides:
+        flag = FLAGS.get(override.partition("=")[0].lstrip("+"), "")
+        if flag.partition(" ")[0] in parser._option_string_actions:
+            parser.error(f"{override} is no override: write {flag}")
 
 
 def add_sweep(to: argparse.ArgumentParser) -> None:
@@ -50,7 +67,27 @@ def add_sweep(to: argparse.ArgumentParser) -> None:
     to.epilog = "SWEEP is a name in sweeps/ or a YAML file of your own (default: quick)."
     to.add_argument("--scale", default="tiny", help="a name in conf/scale (default: tiny)")
     to.add_argument("--seeds", type=seeds, help="how many (3: seeds 0, 1, 2) or which (0,7); default: the sweep's own")
+    to.add_argument("--tuned", **TUNED)
     add_overrides(to)
+
+
+def parse_sweep(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments of a verb with `add_sweep`; `sweep` is the word that names it."""
+    chosen = parse(parser, arguments, {"sweep": "quick"})
+    for override in chosen.overrides:
+        option = {"scale": "--scale", "seed": "--seeds"}.get(override.partition("=")[0].lstrip("+"))
+        if option:
+            parser.error(f"{override} cannot be an override of a whole sweep: use {option}")
+    return chosen
+
+
+def sweep_command(chosen: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
+    """The arguments with which another process has the same points; a password of the tracking server is none."""
+    from hcexp.configuration import shareable
+
+    which = ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
+    tuned = ["--tuned", chosen.tuned] if chosen.tuned else []
+    return [chosen.sweep, "--scale", chosen.scale, "--seeds", which, *tuned, *shareable(chosen.overrides)]
 
 
 def seeds(text: str) -> tuple[int, ...]:

@@ -1,8 +1,7 @@
 """Errors that a person can mend, in one line each."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -11,8 +10,11 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from hcexp.configuration import compose, nearest, shipped
+from hcexp.run.identity import flat
 
 # What the project raises on purpose, with a line that names the knob, the value and what is allowed.
 MENDABLE = (ValueError, OSError, ArithmeticError, HydraException, OmegaConfBaseException)
@@ -98,42 +100,16 @@ def _too_large(error: BaseException, arguments: Sequence[str]) -> str | None:
     return f"{largest} is too large: there is no memory for it ({_first_line(cause)[:200]})"
 
 
-def nearest(name: str, names: Iterable[str], also: Mapping[str, str] | None = None) -> str:
-    """`, did you mean …` with the names that are most like `name`; nothing if none is.
-
-    `also` gives other spellings: from each, the name that it stands for.
-    """
-    plain = {_letters(known): known for known in names}
-    plain |= {_letters(alias): known for alias, known in (also or {}).items()}
-    close = [_letters(name)] if _letters(name) in plain else get_close_matches(_letters(name), plain, n=3, cutoff=0.5)
-    found = dict.fromkeys(plain[match] for match in close)
-    return f", did you mean {' or '.join(found)}" if found else ""
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
-
-
 def _knobs(arguments: Sequence[str]) -> list[str]:
     """Every knob of the configuration that the choices among `arguments` give; of the default one if they give none."""
-    from hcexp.configuration import compose, shipped
-
     choices = [a for a in arguments if "=" in a and (shipped("conf") / a.partition("=")[0].lstrip("+")).is_dir()]
     try:
         config = compose(choices)
     except Exception:  # one of the choices is at fault too
         config = compose()
-    return [*config.choices, *(knob for knob in _flatten(config) if not knob.startswith("choices."))]
-
-
-def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
-        name = f"{prefix}{key}"
-        child = config._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            yield from _flatten(child, f"{name}.")
-        elif not str(key).startswith("_"):
-            yield name
+    knobs = flat(OmegaConf.to_container(config))
+    own = (knob for knob in knobs if not knob.startswith("choices.") and not knob.rpartition(".")[2].startswith("_"))
+    return [*config.choices, *own]
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcexp.cli.arguments import parser, run_folder
-from hcexp.cli.quiet import quiet
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,11 +20,10 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--to", type=Path, help="the folder to write (default: export, in the run's folder)")
     options.add_argument("--checkpoint", type=Path, help="the checkpoint (default: the run's newest)")
     chosen = options.parse_args(arguments)
-    quiet()
     from omegaconf import OmegaConf
 
     from hcexp.huggingface import export
-    from hcexp.run.checkpoint import read_checkpoint
+    from hcexp.run.checkpoint import read_checkpoint, tokenizer_of
 
     trained = read_checkpoint(chosen.run, chosen.checkpoint)
     folder = chosen.to or chosen.run / "export"
@@ -34,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         sections["model"],
         sections["residual"],
         trained.weights,
-        trained.tokenizer(),
+        tokenizer_of(trained.config),
         folder,
         sequence_length=sections["data"]["sequence_length"],
     )

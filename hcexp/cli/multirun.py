@@ -7,19 +7,20 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import product
 from math import nan
 from pathlib import Path
 
 from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from hcexp.cli.errors import explain
-from hcexp.cli.grid import of_hydra, points
 from hcexp.cli.quiet import quiet
-from hcexp.configuration import compose, instantiate, shareable, shipped
+from hcexp.configuration import compose, instantiate, parse, shareable, shipped, values
 from hcexp.run.run import Run
 from hcexp.tracking import open_store
 
@@ -51,6 +52,24 @@ def multirun(overrides: Sequence[str]) -> int:
             return 128 + signal.SIGTERM
         failed = (folder / FAILED).exists()
     return 0 if not failed and all(run.result()["state"] in ENDED for run in runs) else 1
+
+
+def points(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[list[str]]:
+    """Every combination, in the order of Hydra's own sweeper; what configures Hydra itself has no part in it.
+
+    The loader says what a `glob` matches.
+
+    None at all where an override is a range of real numbers, from which a sweeper draws as it likes.
+    """
+    parsed = [o for o in parse(overrides, loader) if not of_hydra(o.input_line)]
+    if any(o.is_sweep_override() and not o.is_discrete_sweep() for o in parsed):
+        return []
+    return [list(point) for point in product(*map(values, parsed))]
+
+
+def of_hydra(override: str) -> bool:
+    """Whether it configures Hydra: `hydra.searchpath=…`, `hydra/launcher=…`."""
+    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
 
 
 def train(_: DictConfig) -> float:

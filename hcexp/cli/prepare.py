@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hcexp.cli.arguments import add_overrides, parse, parser, whole
-from hcexp.cli.quiet import quiet
 
 if TYPE_CHECKING:
     from hcexp.data import TokenStore
+    from hcexp.tables.table import Table
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--workers", type=whole, help="processes that tokenise (default: this one alone)")
     add_overrides(options)
     chosen = parse(options, arguments)
-    quiet()
     from hcexp.configuration import compose
     from hcexp.run.run import Run
+    from hcexp.tables.terminal import console, show
 
     if chosen.workers is not None:
         chosen.overrides.append(f"data.workers={chosen.workers}")
@@ -39,25 +39,23 @@ def main(arguments: Sequence[str]) -> int:
     store = run.data.store
     print(f"{store.tokens:,} tokens, {store.documents:,} documents, {store.bytes:,} bytes of text in {store.folder}")
     if len(store.sources) > 1:
-        print_shares(store)
+        show(_shares(store), console())
     print(f"{len(run.data.samples):,} sequences of {run.data.sequence_length} tokens an epoch")
     print(f"validation suite {run.suite.name}: {', '.join(run.suite.parts)}")
     return 0
 
 
-def print_shares(store: "TokenStore") -> None:
-    """A table of what the stream has of each source, beside what was asked for."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+def _shares(store: "TokenStore") -> "Table":
+    """What the stream has of each source, beside what was asked for."""
+    from hcexp.tables.table import Column, lay_out
 
-    table = Table("source", box=SIMPLE_HEAD)
-    for column in ("asked %", "has %", "tokens", "documents"):
-        table.add_column(column, justify="right")
-    table.add_column("")
     weights = sum(source["weight"] for source in store.sources.values())
-    for name, source in store.sources.items():
-        asked, has = source["weight"] / weights, source["tokens"] / store.tokens
-        counts = (f"{100 * asked:.2f}", f"{100 * has:.2f}", f"{source['tokens']:,}", f"{source['documents']:,}")
-        table.add_row(name, *counts, "ran out" if source["ran_out"] else "")
-    Console().print(table)
+    entries = (
+        (Column("source", side="left"), lambda name: name),
+        (Column("asked %"), lambda name: f"{100 * store.sources[name]['weight'] / weights:.2f}"),
+        (Column("has %"), lambda name: f"{100 * store.sources[name]['tokens'] / store.tokens:.2f}"),
+        (Column("tokens"), lambda name: f"{store.sources[name]['tokens']:,}"),
+        (Column("documents"), lambda name: f"{store.sources[name]['documents']:,}"),
+        (Column("", side="left"), lambda name: "ran out" if store.sources[name]["ran_out"] else None),
+    )
+    return lay_out("", store.sources, entries)

@@ -16,24 +16,16 @@ example:
 
 import os
 import shlex
-import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcexp.cli.arguments import add_sweep, parse, parser, whole
-from hcexp.cli.quiet import quiet
+from hcexp.cli.arguments import add_sweep, parse_sweep, parser, sweep_command, whole
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from rich.console import Console
-
-    from hcexp.study import Queue
-    from hcexp.study.parent_run import ParentRun
-    from hcexp.study.sweep.sweep import Sweep
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,88 +38,49 @@ def main(arguments: Sequence[str]) -> int:
         help="help with a sweep that runs elsewhere, as it stands there: SWEEP is its name, or the folder of its runs",
     )
     options.add_argument("--rerun-stale", action="store_true", help="repeat finished runs that other code has made")
-    chosen = parse(options, arguments, words=["sweep"])
+    chosen = parse_sweep(options, arguments)
     if chosen.join:
-        chosen = parse(options, _joined(chosen, arguments), words=["sweep"])
-    quiet()
+        chosen = parse_sweep(options, _joined(chosen, arguments))
     from rich.console import Console
 
-    from hcexp.cli.report import planned, report
+    from hcexp.report.publish import publish
     from hcexp.run.folder import RunFolder
-    from hcexp.study.drivers import announced
-    from hcexp.study.parent_run import ParentRun
+    from hcexp.study import plan
+    from hcexp.study.drive import drive
+    from hcexp.study.named_sweep import named_sweep
 
-    sweep, points = planned(chosen)
-    console = Console()
+    overrides, console = [f"scale={chosen.scale}", *chosen.overrides], Console()
+    sweep = named_sweep(chosen.sweep, overrides, seeds=chosen.seeds, tuned=chosen.tuned)
+    points = plan(sweep, chosen.scale, chosen.overrides)
     if chosen.rerun_stale:
         if sweep.search:
             raise ValueError(f"--rerun-stale: {sweep.name} is a search, whose trials are not repeated: leave it out")
         _set_aside(points, console)
-    queue = _queue(sweep, points, chosen)
-    workers = _prepare(queue, sweep, points, chosen, console)
-    config = points[0].run.config
-    with ParentRun(sweep, chosen.scale, config, queue.known()) as parent:
-        if workers:
-            with announced(Path(config.paths.runs), _arguments(sweep, chosen)):
-                _run(queue, workers, config, parent, console)
-        folder = report(sweep, points, chosen, console)
-        failed = queue.failed()
-        parent.close("FAILED" if failed else "FINISHED", folder)
+    command = sweep_command(chosen, sweep.seeds)
+    failed = drive(
+        sweep,
+        points,
+        chosen.scale,
+        lambda: publish(sweep, points, chosen.scale, shlex.join(["hcexp", "sweep", *command]), console),
+        console,
+        command=command,
+        workers=chosen.workers,
+        join=chosen.join,
+    )
     for point, error in failed:
         print(f"hcexp: failed: {point.name}: {error} (log: {RunFolder(point.run.directory).log})", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _queue(sweep: "Sweep", points: list, chosen: Namespace) -> "Queue":
-    from hcexp.study import Ledger
-    from hcexp.study.search.search import Search
-
-    return (
-        Search(sweep, chosen.scale, points) if sweep.search else Ledger(f"{sweep.name} at scale={chosen.scale}", points)
-    )
-
-
 def _set_aside(points: list, console: "Console") -> None:
     from hcexp.study.stale import set_aside_stale
+    from hcexp.tables.terminal import say
 
     moved = set_aside_stale(points)
     runs = "1 finished run was" if len(moved) == 1 else f"{len(moved)} finished runs were"
-    console.print(f"{runs} made by other code", highlight=False)
+    say(f"{runs} made by other code", console)
     for folder in moved:
-        console.print(f"  moved to {folder}", highlight=False, soft_wrap=True)
-
-
-def _prepare(queue: "Queue", sweep: "Sweep", points: list, chosen: Namespace, console: "Console") -> int:
-    """Say what is to be done, and prepare once what all runs need; how many are to run at a time, 0 if all is done."""
-    from hcexp.study.workers import default_workers
-    from hcexp.tracking import open_store
-
-    finished = queue.tally().settled - len(queue.failed())
-    if not chosen.join:
-        queue.renew()
-    tally = queue.tally()
-    todo = tally.points - tally.settled
-    workers = min(chosen.workers or default_workers(todo), max(todo, 1))
-    console.print(
-        f"{sweep.name} at scale={chosen.scale}: {tally.points} runs, {finished} finished before, "
-        f"{workers} at a time; stop it at any time, the same command goes on",
-        highlight=False,
-    )
-    if not todo:
-        return 0
-    config = points[0].run.config
-    points[0].run.prepare()
-    if "uri" in config.tracking:  # made here, or refused, before several workers open it at once
-        open_store(config.tracking.uri, config.paths.runs, config.tracking.experiment)
-    return workers
-
-
-def _arguments(sweep: "Sweep", chosen: Namespace) -> list[str]:
-    """Those with which another process would run the same points; a password of the tracking server is none."""
-    from hcexp.configuration import shareable
-
-    seeds = ",".join(map(str, sweep.seeds)) + ","
-    return [chosen.sweep or "quick", "--scale", chosen.scale, "--seeds", seeds, *shareable(chosen.overrides)]
+        say(f"  moved to {folder}", console)
 
 
 def _joined(chosen: Namespace, arguments: Sequence[str]) -> Sequence[str]:
@@ -137,7 +90,7 @@ def _joined(chosen: Namespace, arguments: Sequence[str]) -> Sequence[str]:
     if not is_store(chosen.sweep):
         return arguments
     store = Path(chosen.sweep)
-    options = [word for word in arguments if word.startswith(("--scale", "--seeds"))]
+    options = [word for word in arguments if word.startswith(("--scale", "--seeds", "--tuned"))]
     overrides = [word for word in chosen.overrides if not word.lstrip("+").startswith("tracking.")]
     if own := [*options, *overrides]:
         raise ValueError(f"--join {store} takes the sweep that is at work there as it is: leave {own[0]} out")
@@ -150,41 +103,3 @@ def _joined(chosen: Namespace, arguments: Sequence[str]) -> Sequence[str]:
     os.chdir(found[0].folder)
     workers = ["--workers", str(chosen.workers)] if chosen.workers else []
     return [*found[0].arguments, "--join", *workers, *chosen.overrides]
-
-
-def _run(queue: "Queue", workers: int, config: "DictConfig", parent: "ParentRun", console: "Console") -> None:
-    """Run what is not settled under a progress line for all of it."""
-    from hcexp.cli.progress import SweepProgress
-    from hcexp.study import run_points
-    from hcexp.study.wait_for_store import WaitForStore
-    from hcexp.study.workers import Worker
-    from hcexp.tracking import store_uri
-
-    with _exit_on_signals(), SweepProgress(queue, console) as progress:
-
-        def changed(running: list[Worker]) -> None:
-            progress.changed(running)
-            for worker in running:
-                parent.adopt(worker.point.run.identity, worker.point.row.label)
-
-        def ended(worker: Worker, result: dict) -> None:
-            progress.ended(worker, result)
-            parent.ended(worker.point.run.identity, worker.point.row.label, result["error"] if worker.killed else None)
-
-        if "uri" in config.tracking:
-            queue = WaitForStore(queue, store_uri(config.tracking.uri, config.paths.runs), progress.say)
-        run_points(queue, workers, changed=changed, ended=ended)
-
-
-@contextmanager
-def _exit_on_signals() -> Iterator[None]:
-    """Let the signals that would end this process at once raise SystemExit, so that its workers are ended too."""
-    before = {
-        signum: signal.signal(signum, lambda signum, _: sys.exit(128 + signum))
-        for signum in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -19,7 +19,6 @@ import sys
 from collections.abc import Sequence
 
 from hcexp.cli.arguments import add_overrides, parse, parser, run_folder
-from hcexp.cli.quiet import quiet
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,7 +30,6 @@ def main(arguments: Sequence[str]) -> int:
     )
     add_overrides(options)
     chosen = parse(options, arguments)
-    quiet()
     if chosen.multirun:
         if chosen.config or chosen.resume:
             options.error("-m trains a grid: leave --config and --resume out")
@@ -53,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     from lightning.pytorch.utilities import rank_zero_only
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from hcexp.cli.budget import quick_look
+    from hcexp.run.describe import quick_look
 
     this.check()
     before = this.result()["state"]

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 
 from hcexp.cli.arguments import add_overrides, parse, parser, whole
-from hcexp.cli.quiet import quiet
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,7 +18,6 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--port", type=whole, default=5000)
     add_overrides(options)
     chosen = parse(options, arguments)
-    quiet()
     from hcexp.configuration import compose
     from hcexp.tracking import open_store, public
 

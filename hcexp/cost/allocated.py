@@ -17,8 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from hcexp.cost.autocast import autocast
-from hcexp.cost.workload import Workload
+from hcexp.cost.workload import Workload, autocast
 
 
 class Allocated(NamedTuple):

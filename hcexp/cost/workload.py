@@ -1,9 +1,11 @@
 """What a training step is counted and timed on: an objective, and batches made up for it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any, NamedTuple, NoReturn
 
+import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -51,3 +53,12 @@ class _Reached(Exception):
 def workload(config: DictConfig) -> Workload:
     """The workload of a configuration; no data are read."""
     return Workload(instantiate(config.objective), instantiate(config.data).example)
+
+
+def autocast(mixed: bool, device: str = "cpu") -> AbstractContextManager:
+    """Of this kind of device to bfloat16 if `mixed`, else nothing; as Lightning sets it around a training step.
+
+    Without autocast's cache, which Lightning does not use: a weight's copy lives as long as the backward pass asks for
+    it, and a block that is made again leaves none.
+    """
+    return torch.autocast(device, torch.bfloat16, cache_enabled=False) if mixed else nullcontext()

@@ -64,10 +64,7 @@ class Data(ABC):
         return MicroBatches(self.samples, self.batch_size, self.seed, accumulate, rank, world_size, cache=self.cache)
 
     def train_loader(self, trainer: Any) -> StepLoader:
-        """The batches of this process, from the Lightning trainer's optimiser step to its `max_steps`.
-
-        Raises ValueError for a trainer without `max_steps`, and a batch that cannot be cut evenly.
-        """
+        """The batches of this process, from the Lightning trainer's step to its `max_steps`; ValueError without it."""
         if trainer.max_steps < 0:
             raise ValueError(f"trainer.max_steps={trainer.max_steps}: allowed is 0 or more optimiser steps")
         batches = self.batches(trainer.accumulate_grad_batches, trainer.global_rank, trainer.world_size)

@@ -18,10 +18,7 @@ from hcexp.huggingface.olmo import KEYS, beyond_olmo, to_olmo
 from hcexp.huggingface.tokenizer import TokenizerFiles
 
 # What `transformers` imports from a folder with code of its own: two files that import this package.
-CODE = {
-    "AutoConfig": "configuration_hcexp.HcexpConfig",
-    "AutoModelForCausalLM": "modeling_hcexp.HcexpForCausalLM",
-}
+CODE = {"AutoConfig": "configuration_hcexp.HcexpConfig", "AutoModelForCausalLM": "modeling_hcexp.HcexpForCausalLM"}
 
 
 def export(
@@ -37,21 +34,16 @@ def export(
 
     A plain transformer with OLMo's block becomes an `OlmoForCausalLM`, which needs no code of ours. Any other gets
     two files that import this package, and loads with `trust_remote_code=True` where it is installed. The folder
-    appears when it is whole.
+    appears when it is whole. Returns what keeps it from being an `OlmoForCausalLM`, in a few words; or None.
 
     Args:
         model, residual: these sections of the run's configuration, resolved.
         weights: the network's, by our names.
         tokenizer: the one it was trained with.
-        folder: must not exist yet.
+        folder: must not exist yet, or it raises FileExistsError.
         sequence_length: tokens a sequence in training, which is as far as the folder claims to reach.
 
-    Returns:
-        What keeps it from being an `OlmoForCausalLM`, in a few words; None if it is one.
-
-    Raises:
-        FileExistsError: there is such a folder.
-        ValueError: the weights are not the network's.
+    Raises ValueError if the weights are not the network's.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists: delete it, or name another with --to")

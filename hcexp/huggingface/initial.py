@@ -40,8 +40,11 @@ class OlmoWeights:
     def __init__(self, source: str, knobs: Mapping, model: LanguageModel):
         self.source = str(source)
         self.local = _is_local(self.source)
-        self.folder = Path(self.source).expanduser() if self.local else self._hub(_download_config)
-        self.config = self._read_config(self.folder)
+        if self.local:
+            self.folder = Path(self.source).expanduser()
+        else:  # that of a commit in the hub's cache
+            self.folder = Path(self._hub(hf_hub_download, "config.json")).parent
+        self.config = self._read_config()
         self._check_knobs(knobs)
         self.names = stacked_names(len(model.blocks), model.unembedding is None)
         self.shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
@@ -55,7 +58,11 @@ class OlmoWeights:
     @cached_property
     def files(self) -> WeightFiles:
         """The files, the shapes in them checked."""
-        files = WeightFiles(self.folder if self.local else self._hub(_download_weights, self.folder.name))
+        folder = self.folder
+        if not self.local:
+            wanted = ["config.json", SINGLE, INDEX, SHARDS]
+            folder = Path(self._hub(snapshot_download, revision=folder.name, allow_patterns=wanted))
+        files = WeightFiles(folder)
         self._check_shapes(files.shapes)
         return files
 
@@ -68,9 +75,9 @@ class OlmoWeights:
             hashes = None
         return checksum(*hashes) if hashes else self.files.checksum
 
-    def _hub(self, download: Callable[..., Path], *arguments: str) -> Path:
+    def _hub(self, download: Callable[..., str], *arguments: str, **keywords: Any) -> str:
         try:
-            return download(self.source, *arguments)
+            return download(self.source, *arguments, **keywords)
         except Exception as error:  # of many kinds, from the hub's client and below it
             line = " ".join(str(error).split())[:300] or type(error).__name__
             raise ConnectionError(f"init_from={self.source} is no folder, nor on the hub: {line}") from error
@@ -81,11 +88,12 @@ class OlmoWeights:
             for ours, names in self.names.items():
                 copy_full(parameters[ours], torch.cat([read(name) for name in names]))
 
-    def _read_config(self, folder: Path) -> dict:
-        if not (folder / "config.json").is_file():
+    def _read_config(self) -> dict:
+        path = self.folder / "config.json"
+        if not path.is_file():
             raise FileNotFoundError(f"init_from={self.source} has no config.json")
         try:
-            config = json.loads((folder / "config.json").read_text())
+            config = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"init_from={self.source}: its config.json is damaged ({error})") from None
         if config.get("model_type") != "olmo":
@@ -127,7 +135,7 @@ class OlmoWeights:
             raise ValueError(f"init_from={self.source} has rope_type={kind}: it must be default")
         return rope.get("rope_theta", self.config.get("rope_theta", 10000.0))
 
-    def _check_shapes(self, theirs: Mapping[str, Any]) -> None:
+    def _check_shapes(self, theirs: Mapping[str, tuple[int, ...]]) -> None:
         for ours, names in self.names.items():
             if absent := [name for name in names if name not in theirs]:
                 raise ValueError(f"init_from={self.source} has no weight {absent[0]}")
@@ -146,20 +154,9 @@ def _padded(size: int, multiple: int) -> int:
 
 def _is_local(source: str) -> bool:
     path = Path(source).expanduser()
-    if path.is_dir():
-        return True
-    if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
+    if not path.is_dir() and (path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1):
         raise FileNotFoundError(f"init_from={source}: there is no such folder")
-    return False
-
-
-def _download_config(source: str) -> Path:
-    """The folder of a commit in the hub's cache, with the file that says what the model is."""
-    return Path(hf_hub_download(source, "config.json")).parent
-
-
-def _download_weights(source: str, commit: str) -> Path:
-    return Path(snapshot_download(source, revision=commit, allow_patterns=["config.json", SINGLE, INDEX, SHARDS]))
+    return path.is_dir()
 
 
 def _told_by_hub(source: str, commit: str) -> list[str] | None:

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 # Our parameters, each with those of `transformers` that are stacked in it, rows upon rows.
-ENDS = {
-    "embedding.weight": ("model.embed_tokens.weight",),
-    "unembedding.weight": ("lm_head.weight",),
-}
+ENDS = {"embedding.weight": ("model.embed_tokens.weight",), "unembedding.weight": ("lm_head.weight",)}
 BLOCK = {
     "attention.qkv.weight": ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
     "attention.out.weight": ("self_attn.o_proj.weight",),

@@ -13,25 +13,20 @@ class TokenizerFiles:
 
     A document begins after the token that ends the one before it, so that this token is the first of a text too.
     Text that spells a special token becomes that token in `transformers`, while training took it for text.
+
+    Attributes:
+        ids: of the special tokens, for `config.json`.
+        generation_ids: the same, for `generation_config.json`, where padding must have an id.
     """
 
     def __init__(self, tokenizer: TextTokenizer):
         self.json = tokenizer.to_json()
-        self.eos, self.eos_id = tokenizer.eos, tokenizer.eos_id
         special = {token["content"]: token["id"] for token in json.loads(self.json)["added_tokens"]}
-        self.pad_id = special.get(PADDING)
-        self.pad = self.eos if self.pad_id is None else PADDING
-
-    @property
-    def ids(self) -> dict[str, int | None]:
-        """The special tokens' ids, for `config.json`."""
+        self.eos, self.pad = tokenizer.eos, PADDING if PADDING in special else tokenizer.eos
         # OLMo's embedding gives the padding's row no gradient, which the row of another token must have.
-        return {"bos_token_id": self.eos_id, "eos_token_id": self.eos_id, "pad_token_id": self.pad_id}
-
-    @property
-    def generation_ids(self) -> dict[str, int]:
-        """The same, for `generation_config.json`, where padding must have an id."""
-        return {**self.ids, "pad_token_id": self.eos_id if self.pad_id is None else self.pad_id}
+        ends = {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id}
+        self.ids = {**ends, "pad_token_id": special.get(PADDING)}
+        self.generation_ids = {**ends, "pad_token_id": special.get(PADDING, tokenizer.eos_id)}
 
     def write(self, folder: Path, sequence_length: int) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, for texts of `sequence_length` tokens."""

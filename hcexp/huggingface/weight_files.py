@@ -16,10 +16,7 @@ SHARDS = "model-*.safetensors"
 
 
 class WeightFiles:
-    """The weights in a folder, which none of its other files is needed for.
-
-    Args:
-        folder: holds `model.safetensors`, or shards and their index.
+    """The weights in a folder, in `model.safetensors` or in shards and their index; no other file is needed.
 
     Attributes:
         shapes: the weights' shapes by their names.
@@ -30,7 +27,6 @@ class WeightFiles:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
         if (folder / SINGLE).is_file():
             self._files = [folder / SINGLE]
         elif (folder / INDEX).is_file():

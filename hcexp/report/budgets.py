@@ -6,20 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hcexp.analysis.convergence import Convergence, convergence
-from hcexp.report.costs import Costs, RowCost
-from hcexp.report.statistics import Estimate, estimate, paired_difference
+from hcexp.analysis.statistics import Estimate, estimate, paired_difference
+from hcexp.cost.benchmark import StepTiming
+from hcexp.report.costs import Costs
+from hcexp.report.results import Results
 from hcexp.report.suites import MEAN_LOSS, TRAINING
-from hcexp.study.sweep.sweep import Outcome, Sweep
+from hcexp.study.sweep.sweep import Outcome
 
 SECONDS = "perf/train_seconds"
 TOKENS, FLOPS, TIME = "tokens", "flops", "time"
 EQUAL = {TOKENS: "equal tokens", FLOPS: "equal training FLOPs", TIME: "equal measured time"}
 
+# So many times must a run be as long as the moving average of its training loss extends, or that loss decides nothing.
+SPANS = 5
+
 Curve = Sequence[tuple[float, float]]  # (tokens, loss)
 
 
 @dataclass(frozen=True)
-class Reading:
+class AtBudget:
     """One row at the lesser of what its run and the baseline's run, under the same seed, have spent in all.
 
     `cost` is that of a token over the baseline's; `read` and `baseline_read` the shares of the runs' tokens at which
@@ -35,31 +40,26 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Speedup:
-    """Tokens of the baseline over those at which a row has the baseline's final loss, over seeds.
-
-    `ratio` is None where a seed of the row never has it: a mean over the others would flatter the row. `not_reached`
-    are those seeds, and `reached` is how many have it. With `at_least` the ratio is a lower bound, and has no interval:
-    a seed of the row is already below that loss where its curve begins.
-    """
-
-    ratio: Estimate | None
-    reached: int
-    not_reached: tuple[int, ...]
-    at_least: bool = False
-
-
-@dataclass(frozen=True)
 class Budgets:
     """The rows on one loss curve. `readings` by what is equal (`tokens`, `flops`, `time`) and label, where known;
-    `interleaved` says whether the time is that of steps timed in turn; `points` are the fewest of a curve.
+    `interleaved` says whether the time is that of steps timed in turn; `points` are the fewest of a curve; `span` is
+    the part of the shortest run that a moving average extends over, 0 of a validation loss. `convergence` has the
+    ratios of each row with the baseline, and `effective` their mean times the row's throughput over the baseline's,
+    where all seeds get there and steps were timed in turn; the clock's uncertainty is in its interval.
     """
 
     metric: str
     points: int
-    readings: Mapping[str, Mapping[str, Reading]]
+    readings: Mapping[str, Mapping[str, AtBudget]]
     interleaved: bool
-    speedups: Mapping[str, Speedup]
+    convergence: Mapping[str, Convergence]
+    effective: Mapping[str, Estimate]
+    span: float
+
+    @property
+    def decides(self) -> bool:
+        """Whether the curve says anything of a moment: not an average that spans more than a fifth of the runs."""
+        return self.span <= 1 / SPANS
 
     @property
     def smoothed(self) -> bool:
@@ -67,12 +67,12 @@ class Budgets:
         return self.metric.startswith(TRAINING)
 
 
-def budgets(sweep: Sweep, finished: Sequence[Outcome], costs: Costs) -> tuple[Budgets, ...]:
+def budgets(results: Results, costs: Costs) -> tuple[Budgets, ...]:
     """For every suite that was evaluated on the way, and else on the smoothed training loss; () without curves."""
-    metrics = list(dict.fromkeys(name for outcome in finished for name in outcome.curve))
+    metrics = list(dict.fromkeys(name for outcome in results.finished for name in outcome.curve))
     evaluated = [name for name in metrics if name.endswith(MEAN_LOSS)]
     for chosen in (evaluated, [name for name in metrics if name.startswith(TRAINING)]):
-        found = [each for metric in chosen if (each := _budgets(sweep, finished, costs, metric))]
+        found = [each for metric in chosen if (each := _budgets(results, costs, metric))]
         if found:
             return tuple(found)
     return ()
@@ -90,30 +90,47 @@ def read_at(curve: Curve, tokens: float) -> float | None:
     return None if at == 0 else y0 + (y1 - y0) * (tokens - x0) / (x1 - x0)
 
 
-def _budgets(sweep: Sweep, finished: Sequence[Outcome], costs: Costs, metric: str) -> Budgets | None:
-    curves: dict[str, dict[int, Curve]] = {row.label: {} for row in sweep.rows}
-    for outcome in finished:
+def _budgets(results: Results, costs: Costs, metric: str) -> Budgets | None:
+    curves: dict[str, dict[int, Curve]] = {label: {} for label in results.labels}
+    for outcome in results.finished:
         if curve := _in_tokens(outcome, metric):
             curves[outcome.label][outcome.seed] = curve
-    baseline = curves[sweep.baseline]
-    if not baseline or not any(curves[row.label] for row in sweep.rows if row.label != sweep.baseline):
+    baseline = curves[results.baseline]
+    if not baseline or not any(curves[label] for label in results.labels if label != results.baseline):
         return None
-    ratios = dict(_ratios(sweep, finished, costs))
+    readings = {
+        equal: {label: _at(curves[label], baseline, by_seed) for label, by_seed in by_label.items()}
+        for equal, by_label in _ratios(results, costs)
+    }
+    measured = {row.label: row.measured for row in costs.rows}
+    if TIME in readings:
+        readings[TIME] = {
+            label: _timed(at, curves[label], baseline, measured[label]) for label, at in readings[TIME].items()
+        }
     ends = {seed: curve for seed, curve in baseline.items() if math.isfinite(curve[-1][1])}
+    found = {
+        label: convergence(by_seed, ends)
+        for label, by_seed in curves.items()
+        if label != results.baseline and by_seed.keys() & ends.keys()
+    }
+    effective = {label: _effective(each, measured[label]) for label, each in found.items()}
     return Budgets(
         metric=metric,
         points=min(len(curve) for by_seed in curves.values() for curve in by_seed.values()),
-        readings={
-            equal: {label: _reading(curves[label], baseline, by_seed) for label, by_seed in by_label.items()}
-            for equal, by_label in ratios.items()
-        },
-        interleaved=any(row.measured for row in costs.rows),
-        speedups={
-            label: _speedup(convergence(by_seed, ends))
-            for label, by_seed in curves.items()
-            if label != sweep.baseline and by_seed.keys() & ends.keys()
-        },
+        readings=readings,
+        interleaved=any(measured.values()),
+        convergence=found,
+        effective={label: each for label, each in effective.items() if each},
+        span=_span(results, metric),
     )
+
+
+def _span(results: Results, metric: str) -> float:
+    if not metric.startswith(TRAINING):
+        return 0.0
+    steps = min(outcome.result["steps"] for outcome in results.finished if metric in outcome.curve)
+    decay = metric.removeprefix(TRAINING)  # `99` of 0.99
+    return 1 / (1 - float(decay if "e" in decay else f"0.{decay}")) / steps
 
 
 def _in_tokens(outcome: Outcome, metric: str) -> Curve | None:
@@ -125,45 +142,47 @@ def _in_tokens(outcome: Outcome, metric: str) -> Curve | None:
     return points if len(points) > 1 and math.isclose(points[-1][0], tokens) else None
 
 
-def _ratios(
-    sweep: Sweep, finished: Sequence[Outcome], costs: Costs
-) -> Iterator[tuple[str, dict[str, dict[int, float]]]]:
+def _ratios(results: Results, costs: Costs) -> Iterator[tuple[str, dict[str, dict[int, float]]]]:
     """What is equal, and the cost of a token of every row over the baseline's, by seed; 1 of equal tokens."""
-    seeds = {row.label: [o.seed for o in finished if o.label == row.label] for row in sweep.rows}
 
     def same(ratio: Mapping[str, float | None]) -> dict[str, dict[int, float]]:
-        known = {label: 1.0 if label == sweep.baseline else value for label, value in ratio.items()}
-        return {label: dict.fromkeys(seeds[label], value) if value else {} for label, value in known.items()}
+        known = {label: 1.0 if label == results.baseline else value for label, value in ratio.items()}
+        return {
+            label: dict.fromkeys((run.seed for run in results.runs(label)), value) if value else {}
+            for label, value in known.items()
+        }
 
-    yield TOKENS, same({row.label: 1.0 for row in sweep.rows})
+    yield TOKENS, same(dict.fromkeys(results.labels, 1.0))
     base = costs.baseline.predicted
     if base:
-        yield FLOPS, same({row.label: _over(row, base.flops.training) for row in costs.rows})
+        yield (
+            FLOPS,
+            same(
+                {
+                    row.label: row.predicted.flops.training / base.flops.training if row.predicted else None
+                    for row in costs.rows
+                }
+            ),
+        )
     if any(row.measured for row in costs.rows):
         yield TIME, same({row.label: row.measured.step if row.measured else None for row in costs.rows})
-    elif any(SECONDS in outcome.metrics for outcome in finished):
-        yield TIME, {row.label: _of_runs(row.label, sweep.baseline, finished) for row in sweep.rows}
+    elif SECONDS in results.metrics:
+        yield TIME, {label: _of_runs(results, label) for label in results.labels}
 
 
-def _over(row: RowCost, baseline: float) -> float | None:
-    return row.predicted.flops.training / baseline if row.predicted else None
-
-
-def _of_runs(label: str, baseline: str, finished: Sequence[Outcome]) -> dict[int, float]:
+def _of_runs(results: Results, label: str) -> dict[int, float]:
     """Seconds a token over those of the baseline's run under the same seed."""
-    seconds = {
-        (o.label, o.seed): o.metrics[SECONDS] / o.result["tokens"]
-        for o in finished
-        if o.metrics.get(SECONDS) and o.result.get("tokens")
-    }
-    return {
-        seed: own / seconds[baseline, seed]
-        for (known, seed), own in seconds.items()
-        if known == label and (baseline, seed) in seconds
-    }
+
+    def seconds(label: str) -> dict[int, float]:
+        own = results.values(label, SECONDS)
+        runs = {run.seed: run.result.get("tokens") for run in results.runs(label)}
+        return {seed: own[seed] / tokens for seed, tokens in runs.items() if tokens and own.get(seed)}
+
+    baseline = seconds(results.baseline)
+    return {seed: own / baseline[seed] for seed, own in seconds(label).items() if seed in baseline}
 
 
-def _reading(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], ratios: Mapping[int, float]) -> Reading:
+def _at(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], ratios: Mapping[int, float]) -> AtBudget:
     shares, baseline_shares, values, against = {}, {}, {}, {}
     for seed in sorted(curves.keys() & baseline.keys() & ratios.keys()):
         ratio, total, baseline_total = ratios[seed], curves[seed][-1][0], baseline[seed][-1][0]
@@ -173,7 +192,7 @@ def _reading(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], ratios:
         own, other = read_at(curves[seed], spent / ratio), read_at(baseline[seed], spent)
         values |= {} if own is None else {seed: own}
         against |= {} if other is None else {seed: other}
-    return Reading(
+    return AtBudget(
         cost=estimate(list(ratios.values())),
         read=estimate(list(shares.values())),
         baseline_read=estimate(list(baseline_shares.values())),
@@ -182,9 +201,32 @@ def _reading(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], ratios:
     )
 
 
-def _speedup(found: Convergence) -> Speedup:
-    ratios = list(found.ratios.values())
-    ratio = None if found.not_reached else estimate(ratios)
-    if ratio and found.at_least:
-        ratio = replace(ratio, half_width=None, deviation=None)
-    return Speedup(ratio, len(ratios), found.not_reached, bool(found.at_least))
+def _timed(
+    at: AtBudget, curves: Mapping[int, Curve], baseline: Mapping[int, Curve], measured: StepTiming | None
+) -> AtBudget:
+    """The same with the clock's own uncertainty in the interval of the difference.
+
+    Where the steps were timed in turn it is what the loss would be at the ends of the ratio's 95 % interval. What the
+    runs took by themselves has no known uncertainty: then there is no interval, and no verdict.
+    """
+    if at.difference is None or at.difference.half_width is None:
+        return at
+    if measured is None:
+        return replace(at, difference=replace(at.difference, half_width=None, deviation=None))
+    ends = [
+        _at(curves, baseline, dict.fromkeys(curves, measured.step + side * measured.step_uncertainty)).difference
+        for side in (-1, 1)
+    ]
+    if None in ends:
+        return replace(at, difference=replace(at.difference, half_width=None, deviation=None))
+    clock = abs(ends[1].mean - ends[0].mean) / 2
+    return replace(at, difference=replace(at.difference, half_width=math.hypot(at.difference.half_width, clock)))
+
+
+def _effective(found: Convergence, timing: StepTiming | None) -> Estimate | None:
+    ratio = found.mean
+    if ratio is None or timing is None:
+        return None
+    clock = timing.step_uncertainty / timing.step  # relative, of the ratio of times and so of its reciprocal
+    half = None if ratio.half_width is None else math.hypot(ratio.half_width, ratio.mean * clock) / timing.step
+    return replace(ratio, mean=ratio.mean / timing.step, half_width=half, deviation=None)

@@ -8,10 +8,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hcexp.report.measured import FILE, Measured, read_measured
-from hcexp.report.predicted import NotCountableError, Predicted, predicted
-from hcexp.report.statistics import Estimate, estimate
-from hcexp.study.sweep.sweep import Outcome, Sweep
+from hcexp.analysis.statistics import Estimate, estimate
+from hcexp.cost.benchmark import FILE, StepTiming, read_timings
+from hcexp.cost.estimate import CostEstimate, NotCountableError, estimate_cost
+from hcexp.report.results import Results
+from hcexp.study.sweep.sweep import Outcome
 
 SPEED, MEMORY = "perf/tokens_per_second", "perf/peak_memory_bytes"
 
@@ -26,10 +27,10 @@ class RowCost:
 
     label: str
     is_baseline: bool
-    predicted: Predicted | None
+    predicted: CostEstimate | None
     speed: Estimate | None
     memory: Estimate | None
-    measured: Measured | None = None
+    measured: StepTiming | None = None
 
 
 @dataclass(frozen=True)
@@ -49,36 +50,39 @@ class Costs:
         return next(row for row in self.rows if row.is_baseline)
 
 
-def costs(sweep: Sweep, finished: Sequence[Outcome]) -> Costs:
-    """From the finished runs: what they measured of themselves, and what their recorded configuration costs."""
+def costs(results: Results, folder: Path | None = None) -> Costs:
+    """From the finished runs: what they measured of themselves, and what their recorded configuration costs.
+
+    What `hcexp cost --sweep` left in the report's `folder` joins, as far as it is of the same models.
+    """
     rows, remarks = [], []
-    for row in sweep.rows:
-        runs = [outcome for outcome in finished if outcome.label == row.label]
+    for label in results.labels:
         try:
-            known = _predicted(runs)
+            known = _predicted(results.runs(label))
         except NotCountableError as error:
             known = None
-            remarks.append(_not_counted(row.label, str(error)))
+            remarks.append(_not_counted(label, str(error)))
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             known = None
             line = str(error).partition("\n")[0]
-            remarks.append(f"{row.label}: today's code cannot build the model of its recorded configuration ({line}).")
+            remarks.append(f"{label}: today's code cannot build the model of its recorded configuration ({line}).")
         except Exception as error:  # a row's cost is never worth the report
             known = None
-            remarks.append(_not_counted(row.label, f"{type(error).__name__}: {error}"))
-        speed, memory = (_over_baseline(runs, finished, sweep.baseline, metric) for metric in (SPEED, MEMORY))
-        rows.append(RowCost(row.label, row.label == sweep.baseline, known, speed, memory))
-    return Costs(tuple(rows), tuple(remarks))
+            remarks.append(_not_counted(label, f"{type(error).__name__}: {error}"))
+        speed, memory = (_over_baseline(results, label, metric) for metric in (SPEED, MEMORY))
+        rows.append(RowCost(label, label == results.baseline, known, speed, memory))
+    found = Costs(tuple(rows), tuple(remarks))
+    return _with_measured(found, folder) if folder else found
 
 
 def _not_counted(label: str, why: str) -> str:
     return f"the cost of {label} could not be counted: {why.partition(chr(10))[0]}."
 
 
-def with_measured(known: Costs, folder: Path) -> Costs:
+def _with_measured(known: Costs, folder: Path) -> Costs:
     """The same with what `hcexp cost --sweep` left in the report's folder, as far as it is of the same models."""
     try:
-        found = read_measured(folder)
+        found = read_timings(folder)
     except ValueError as error:
         return replace(known, remarks=(*known.remarks, f"{error}."))
     other = [row.label for row in known.rows if _of_another_model(row, found.get(row.label))]
@@ -88,16 +92,16 @@ def with_measured(known: Costs, folder: Path) -> Costs:
     return replace(known, remarks=(*known.remarks, remark))
 
 
-def _of_another_model(row: RowCost, measured: Measured | None) -> bool:
+def _of_another_model(row: RowCost, measured: StepTiming | None) -> bool:
     return bool(row.predicted and measured and measured.parameters != row.predicted.parameters.total)
 
 
-def _predicted(runs: Sequence[Outcome]) -> Predicted | None:
-    """Of the row, whose seeds differ in nothing that costs."""
+def _predicted(runs: Sequence[Outcome]) -> CostEstimate | None:
+    """The cost of a row, from the configuration of any of its runs: its seeds differ in nothing that costs."""
     config = next((outcome.result["config"] for outcome in runs if outcome.result.get("config")), None)
-    return None if config is None else predicted(OmegaConf.create(config))
+    return None if config is None else estimate_cost(OmegaConf.create(config))
 
 
-def _over_baseline(runs: Sequence[Outcome], finished: Sequence[Outcome], baseline: str, metric: str) -> Estimate | None:
-    base = {o.seed: o.metrics[metric] for o in finished if o.label == baseline and metric in o.metrics}
-    return estimate([o.metrics[metric] / base[o.seed] for o in runs if metric in o.metrics and base.get(o.seed)])
+def _over_baseline(results: Results, label: str, metric: str) -> Estimate | None:
+    base = results.values(results.baseline, metric)
+    return estimate([own / base[seed] for seed, own in results.values(label, metric).items() if base.get(seed)])

@@ -2,68 +2,40 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from hcexp.report.statistics import estimate
-from hcexp.study.sweep.sweep import Outcome, Sweep
+from hcexp.analysis.statistics import estimate
+from hcexp.report.looks import marked
+from hcexp.report.results import Results
+from hcexp.report.suites import DOWNSTREAM, MEAN, title
+from hcexp.study.sweep.sweep import Outcome
 
 POINTS = 400
+# With so many points, the first fifth of a loss is left out of the vertical range: it would take up nearly all of it.
+MANY = 10
 
-Curve = tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class RowCurves:
-    """`seeds` by seed; `mean` over them; `difference` to the baseline, the mean of the paired ones."""
-
-    label: str
-    is_baseline: bool
-    seeds: dict[int, Curve]
-    mean: Curve
-    difference: Curve
+Curve = Sequence[tuple[int, float]]
+Seeds = Mapping[int, Mapping[int, float]]  # by seed, the values by what x counts
 
 
-@dataclass(frozen=True)
-class Figure:
-    """All rows with a curve of a metric, at most 400 points each. `axis` is what x counts: tokens or steps."""
+def curves(results: Results) -> dict[str, Any]:
+    """The rows that have a curve, and the metrics to choose among, for curves.js.
 
-    metric: str
-    axis: str
-    rows: tuple[RowCurves, ...]
-
-
-def figures(sweep: Sweep, outcomes: Sequence[Outcome]) -> tuple[Figure, ...]:
-    """A figure of every metric that some run has a curve of: the training loss first, then what was evaluated, the mean
-    of each suite and of the tasks before its parts.
+    The training loss comes first, then what was evaluated, the mean of each suite and of the tasks before its parts.
+    Each metric has an entry for each row: at most 400 points of every seed, of their mean and of the mean difference to
+    the baseline, paired by seed. Values have five digits after the point, and accuracies are in percent.
     """
-    metrics = list(dict.fromkeys(name for outcome in outcomes for name in outcome.curve))
+    metrics = list(dict.fromkeys(name for outcome in results.finished for name in outcome.curve))
     ordered = sorted(metrics, key=lambda name: _place(name, metrics))
-    drawn = (figure(sweep, outcomes, metric) for metric in ordered)
-    return tuple(each for each in drawn if each.rows)
+    found = {metric: seeds for metric in ordered if (seeds := _seeds(results, metric))}
+    labels = [label for label in results.labels if any(label in seeds for seeds in found.values())]
+    return {
+        "rows": [{"label": label, "baseline": label == results.baseline} for label in labels],
+        "metrics": [_metric(results, metric, seeds, labels) for metric, seeds in found.items()],
+    }
 
 
-def figure(sweep: Sweep, outcomes: Sequence[Outcome], metric: str) -> Figure:
-    """The curves of one metric of the finished runs, in the sweep's order.
-
-    The means are taken before thinning, at the steps that all their seeds have. What was evaluated only once has no
-    curve.
-    """
-    least = 1 if metric.startswith("train/") else 2
-    drawn = [o for o in outcomes if o.state == "finished" and len(o.curve.get(metric, ())) >= least]
-    per_step = {(o.label, o.seed): _tokens_per_step(o) for o in drawn}
-    in_tokens = bool(drawn) and None not in per_step.values()
-    full: dict[str, dict[int, dict[int, float]]] = {}
-    for outcome in drawn:
-        factor = per_step[outcome.label, outcome.seed] if in_tokens else 1
-        points = {round(step * factor): value for step, value in outcome.curve[metric] if math.isfinite(value)}
-        if points:
-            full.setdefault(outcome.label, {})[outcome.seed] = points
-    baseline = full.get(sweep.baseline, {})
-    rows = [_row(row.label, full[row.label], baseline, sweep) for row in sweep.rows if row.label in full]
-    return Figure(metric, "tokens" if in_tokens else "steps", tuple(rows))
-
-
-def thin(curve: Sequence[tuple[int, float]], points: int = POINTS) -> Curve:
+def thin(curve: Curve, points: int = POINTS) -> Curve:
     """At most `points` of a curve: its ends, and the lowest and highest of each stretch between.
 
     An even stride would drop the spikes, which are what one looks for.
@@ -84,30 +56,83 @@ def _place(metric: str, metrics: Sequence[str]) -> tuple[int, bool, int]:
     benchmark, name = metric.split("/")[:2]
     of_benchmarks = [each.split("/")[0] for each in metrics]
     known = -1 if benchmark == "train" else of_benchmarks.index(benchmark)
-    return known, name != "mean", metrics.index(metric)
+    return known, name != MEAN, metrics.index(metric)
 
 
-def _row(label: str, seeds: dict[int, dict[int, float]], baseline: dict[int, dict], sweep: Sweep) -> RowCurves:
-    differences = {
+def _drawn(results: Results, metric: str) -> list[Outcome]:
+    """The runs with a curve. What was evaluated only once has none."""
+    least = 1 if metric.startswith("train/") else 2
+    return [outcome for outcome in results.finished if len(outcome.curve.get(metric, ())) >= least]
+
+
+def _in_tokens(runs: Sequence[Outcome]) -> bool:
+    return all(run.result.get("tokens") and run.result.get("steps") for run in runs)
+
+
+def _seeds(results: Results, metric: str) -> dict[str, Seeds]:
+    """The finite points of every row and seed, over tokens where all runs know theirs, else over steps."""
+    runs, found = _drawn(results, metric), {}
+    for run in runs:
+        factor = run.result["tokens"] / run.result["steps"] if _in_tokens(runs) else 1
+        points = {round(step * factor): value for step, value in run.curve[metric] if math.isfinite(value)}
+        if points:
+            found.setdefault(run.label, {})[run.seed] = points
+    return found
+
+
+def _metric(results: Results, metric: str, seeds: Mapping[str, Seeds], labels: Sequence[str]) -> dict[str, Any]:
+    share = metric.endswith("/accuracy")
+    baseline = seeds.get(results.baseline, {})
+    group, name, caption = _words(results, metric)
+    rows = [_row(seeds.get(label, {}), {} if label == results.baseline else baseline, share) for label in labels]
+    return {
+        "group": group,
+        "name": name,
+        "caption": caption,
+        "axis": "tokens" if _in_tokens(_drawn(results, metric)) else "steps",
+        "unit": "accuracy %" if share else "loss",
+        "digits": 1 if share else 3,
+        "skip": 0.0 if share or max(len(row["mean"]) for row in rows) < MANY else 0.2,
+        "rows": rows,
+    }
+
+
+def _row(seeds: Seeds, baseline: Seeds, share: bool) -> dict[str, list]:
+    """The means are taken before thinning, at the points that all seeds have."""
+    paired = {
         seed: {x: value - baseline[seed][x] for x, value in curve.items() if x in baseline[seed]}
         for seed, curve in seeds.items()
         if seed in baseline
     }
-    is_baseline = label == sweep.baseline
-    return RowCurves(
-        label=label,
-        is_baseline=is_baseline,
-        seeds={seed: thin(sorted(curve.items())) for seed, curve in sorted(seeds.items())},
-        mean=_mean(seeds),
-        difference=() if is_baseline else _mean(differences),
-    )
+
+    def points(curve: Curve) -> list[list[float]]:
+        return [[x, round(100 * y if share else y, 5)] for x, y in thin(curve)]
+
+    return {
+        "mean": points(_mean(seeds)),
+        "difference": points(_mean(paired)),
+        "seeds": [points(sorted(curve.items())) for _, curve in sorted(seeds.items())] if len(seeds) > 1 else [],
+    }
 
 
-def _mean(curves: Mapping[int, Mapping[int, float]]) -> Curve:
-    shared = sorted(set.intersection(*map(set, curves.values()))) if curves else []
-    return thin([(x, estimate([curve[x] for curve in curves.values()]).mean) for x in shared])
+def _mean(seeds: Seeds) -> Curve:
+    shared = sorted(set.intersection(*map(set, seeds.values()))) if seeds else []
+    return [(x, estimate([curve[x] for curve in seeds.values()]).mean) for x in shared]
 
 
-def _tokens_per_step(outcome: Outcome) -> float | None:
-    tokens, steps = outcome.result.get("tokens"), outcome.result.get("steps")
-    return tokens / steps if tokens and steps else None
+def _words(results: Results, metric: str) -> tuple[str, str, str]:
+    """The group that a metric is chosen from, its name there, and what it is."""
+    benchmark, name, *_ = metric.split("/")
+    if benchmark == "train":
+        decay = name.removeprefix("loss_ema")
+        decay = decay if "e" in decay else f"0.{decay}"
+        return "Training", "training loss", f"Training loss, exponential moving average ({decay})"
+    if benchmark == DOWNSTREAM:
+        what = "Mean accuracy of the downstream tasks" if name == MEAN else f"Accuracy of the task {name}"
+        group = "Downstream accuracy"
+    else:
+        suite = f"{title(benchmark)} suite"
+        what = f"Mean loss of the {suite}" if name == MEAN else f"Loss of {name}, {suite}"
+        group = f"{title(benchmark)} loss"
+    look = results.looks.get(benchmark)
+    return marked(group, look), f"{title(benchmark)} {name}", marked(what, look)

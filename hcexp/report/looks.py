@@ -1,19 +1,9 @@
 """The mark of scores that only the beginning of each set or task has a part in."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from hcexp.report.suites import DOWNSTREAM
-from hcexp.run.scores import conditions
+from hcexp.run.describe import firsts
 from hcexp.study.sweep.sweep import Outcome
-
-
-def firsts(config: Mapping[str, Any], benchmark: str) -> tuple[list[str], str]:
-    """`["first 200 documents"]`, of each `set` or `task`; no more than the latter where they are read whole."""
-    under = conditions(config, benchmark)
-    read = (("documents", under["documents"]), ("tokens", under["max_tokens"]))
-    found = [f"first {number:,} {what}" for what, number in read if number is not None]
-    return found, "task" if benchmark == DOWNSTREAM else "set"
 
 
 def look(outcome: Outcome, benchmark: str) -> str:

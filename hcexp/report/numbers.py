@@ -1,7 +1,8 @@
 """How the numbers of a report are written; – for what was not measured."""
 
-from hcexp.report.statistics import Estimate
+from hcexp.analysis.statistics import Estimate
 from hcexp.tables.format import NOTHING, fixed
+from hcexp.tables.table import Cell
 
 
 def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False) -> str:
@@ -10,6 +11,22 @@ def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False
         return NOTHING
     text = fixed(estimate.mean, decimals, signed)
     return text if estimate.half_width is None else f"{text} ± {fixed(estimate.half_width, decimals)}"
+
+
+def percent(share: Estimate | None, decimals: int, signed: bool = False, interval: bool = True) -> str:
+    """A share, or a difference of shares, times 100."""
+    if share is None:
+        return NOTHING
+    half = 100 * share.half_width if interval and share.half_width is not None else None
+    return with_interval(Estimate(100 * share.mean, half, None, share.count), decimals, signed)
+
+
+def difference(found: Estimate | None, finished: int) -> Cell:
+    """A difference of losses, to be drawn; it says so if fewer seeds are paired than have `finished`."""
+    text = with_interval(found, 3, signed=True)
+    if found and found.count < finished:
+        text += f" ({found.count} of {finished} paired)"
+    return Cell(text, found)
 
 
 def as_printed(value: float | bool | str | None, column: str) -> str:
@@ -36,17 +53,3 @@ def verdict(value: bool | None) -> str:
 
 def yes_no(value: bool | None) -> str:
     return NOTHING if value is None else "yes" if value else "no"
-
-
-def count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def more(value: float, baseline: float, decimals: int) -> str:
-    """By how many percent a value is more than the baseline's, signed."""
-    return fixed(100 * (value - baseline) / baseline, decimals, signed=True)
-
-
-def unit(number: float) -> tuple[str, float]:
-    """What to write before FLOPs or bytes of such a size, and its worth: G, or M for what is below 0.1 G."""
-    return ("G", 1e9) if number >= 1e8 else ("M", 1e6)

@@ -1,15 +1,26 @@
-"""What a search has found: a line for every row of its sweep, and a line for every trial."""
+"""What a search has found: a line for every row of its sweep, and a line for every trial; in all its formats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from hcexp.report.numbers import count
+from rich.console import Console
+from rich.text import Text
+
+from hcexp.disk.atomic import write_text
+from hcexp.report.export import csv_text
+from hcexp.report.render import search_markdown
 from hcexp.report.suites import title
 from hcexp.study.search.result import RowResult, TrialRecord
-from hcexp.study.sweep.overrides import short
+from hcexp.study.sweep.overrides import short, written
 from hcexp.study.sweep.sweep import Sweep
+from hcexp.study.sweep.tuning import FILE, tuned_text
+from hcexp.tables.format import NOTHING, count, fixed
+from hcexp.tables.table import Column, Table, lay_out
+from hcexp.tables.terminal import show
 
+ARROWS = {"lower": "↓", "upper": "↑"}  # beside a value that lies at this end of its range
 ENDED = ("finished", "pruned", "failed")
 
 
@@ -74,6 +85,17 @@ class SearchReport:
         ]
 
     @property
+    def table(self) -> Table:
+        """The rows, with what a reader must know."""
+        labels = [found.label for found in self.found]
+        strong = labels.index(self.sweep.baseline) if self.sweep.baseline in labels else None
+        return _table(self.sweep.title, self.rows, notes=tuple(self.notes), strong=strong)
+
+    @property
+    def trial_table(self) -> Table:
+        return _table("Trials", self.trials)
+
+    @property
     def notes(self) -> list[str]:
         """A sentence for everything that a reader of the table must know."""
         space, said = self.sweep.search, []
@@ -88,7 +110,7 @@ class SearchReport:
                         f"{found.label}: the best {knob} lies at the {end} end of what was searched ({low:g} to "
                         f"{high:g}); there may be a better one beyond."
                     )
-        tuned = f"sweep.tuned={self.sweep.name}"
+        tuned = f"--tuned {self.sweep.name}"
         said.append(f"One seed: what is more than its noise shows another sweep with {tuned}, under several seeds.")
         return said
 
@@ -97,3 +119,45 @@ def _ending(trial: TrialRecord) -> str:
     if trial.state == "pruned":
         return f"pruned at step {trial.step}"
     return f"failed: {trial.error}" if trial.state == "failed" else trial.state
+
+
+def show_search(report: SearchReport, console: Console) -> None:
+    """Print the table of the rows, and its notes."""
+    console.print(Text(report.subtitle))
+    show(report.table, console)
+
+
+def write_search(report: SearchReport, folder: Path) -> list[Path]:
+    """`search.md`, `search.csv`, `search-trials.csv` and `tuned.yaml` in `folder`, which is made; their paths."""
+    texts = {
+        "search.md": search_markdown(report),
+        "search.csv": _csv(report.rows),
+        "search-trials.csv": _csv(report.trials),
+        FILE: tuned_text(report.sweep, report.scale, report.command, report.found),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def _csv(lines: Sequence[dict[str, Any]]) -> str:
+    return csv_text(tuple(lines[0]) if lines else (), lines)
+
+
+def _table(title: str, lines: Sequence[dict[str, Any]], **others: Any) -> Table:
+    """A line as texts; that a value lies at an end of its range stands beside it."""
+    names = [name for name in (lines[0] if lines else ()) if not name.startswith("end of ")]
+    columns = [Column(name, side="right" if at else "left") for at, name in enumerate(names)]
+    cells = [lambda line, name=name: _cell(line, name) for name in names]
+    return lay_out(title, lines, zip(columns, cells, strict=True), **others)
+
+
+def _cell(line: dict[str, Any], name: str) -> str:
+    value = line[name]
+    if value is None:
+        return NOTHING
+    if name == "change" or name.endswith("loss"):
+        return fixed(value, 3, signed=name == "change")
+    text = f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else written(value)
+    end = line.get(f"end of {name.removeprefix('best ')}") if name.startswith("best ") else None
+    return f"{text} {ARROWS[end]}" if end else text

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 
 from hcexp.paper import LOSSES
-from hcexp.study.sweep.sweep import Outcome
 
 # The paper's suites first, as it prints them; any other after these, by name.
 ORDER = ("v2", "v3", "corpus", "local")
 NAMES = {"v2": "V2", "v3": "V3"}
+
+# The paper's columns that hold a loss, and so a direction.
+PAPER_LOSS = dict(zip(LOSSES, ("V2 loss", "V3 loss"), strict=True))
 
 # Of `<suite>/mean/…`: what its column is called, and its decimals.
 MEASURES = {"loss": ("loss", 3), "perplexity": ("ppl", 2), "bits_per_byte": ("bits/byte", 3)}
@@ -19,24 +21,23 @@ TASK_MEASURES = {"accuracy": ("accuracy %", 1), "bits_per_byte": ("bits/byte", 3
 MEAN_LOSS = "/mean/loss"
 TRAINING = "train/loss_ema"  # and the digits of the decay
 
+MEAN = "mean"
 ACCURACY = "downstream/mean/accuracy"
 SPIKES = "train/spikes"
 SPIKE_SCORE = "train/spike_score"
 RUN_METRICS = (SPIKES, SPIKE_SCORE, ACCURACY)
 
 
-def suites(finished: Iterable[Outcome]) -> tuple[str, ...]:
-    """The suites with a mean loss among the metrics of the finished runs."""
-    parts = (name.split("/") for outcome in finished for name in outcome.metrics)
-    found = {part[0] for part in parts if part[1:] == ["mean", "loss"]}
+def suites(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The suites with a mean loss among the metrics."""
+    found = {name.removesuffix(MEAN_LOSS) for name in metrics if name.endswith(MEAN_LOSS) and name.count("/") == 2}
     return tuple(sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)))
 
 
-def benchmarks(finished: Iterable[Outcome]) -> tuple[str, ...]:
+def benchmarks(metrics: Iterable[str]) -> tuple[str, ...]:
     """The suites, and downstream if a task was scored."""
-    finished = tuple(finished)
-    scored = any(name.startswith(f"{DOWNSTREAM}/") for outcome in finished for name in outcome.metrics)
-    return (*suites(finished), DOWNSTREAM) if scored else suites(finished)
+    scored = any(name.startswith(f"{DOWNSTREAM}/") for name in metrics)
+    return (*suites(metrics), DOWNSTREAM) if scored else suites(metrics)
 
 
 def part_names(metrics: Iterable[str], benchmark: str, measure: str) -> list[str]:
@@ -53,6 +54,11 @@ def title(suite: str) -> str:
 def loss_name(metric: str) -> str:
     """What the loss is called that a metric is: `V3 loss` of `v3/mean/loss`."""
     return "smoothed training loss" if metric.startswith(TRAINING) else f"{title(metric.split('/')[0])} loss"
+
+
+def measure(benchmark: str, name: str) -> tuple[str, int]:
+    """What a measure of a suite, or of downstream, is called in a header, and its decimals."""
+    return (TASK_MEASURES if benchmark == DOWNSTREAM else MEASURES)[name]
 
 
 def compared(metric: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ def load(run: str | Path, checkpoint: str | Path | None = None) -> "Loaded":
     The weights are in place, on the CPU: those of the newest checkpoint, or of `checkpoint`. Raises what
     `hcexp.run.checkpoint.read_checkpoint` raises.
     """
-    from hcexp.run.checkpoint import loaded  # whoever lists runs does without torch
+    from hcexp.run.checkpoint import Loaded, read_checkpoint, tokenizer_of  # whoever lists runs does without torch
 
-    return loaded(Path(run), None if checkpoint is None else Path(checkpoint))
+    found = read_checkpoint(Path(run), None if checkpoint is None else Path(checkpoint))
+    tokenizer = tokenizer_of(found.config) if "tokenizer" in found.config.data else None
+    return Loaded(found.model().eval(), tokenizer, found.config)

@@ -16,7 +16,7 @@ from hcexp.run.folder import CHECKPOINTS, RunFolder
 
 
 class Loaded(NamedTuple):
-    """A run as Python has it: its network with weights in evaluation mode, its tokenizer, its configuration."""
+    """A run as Python has it: its network in evaluation mode, its tokenizer if it has one, its configuration."""
 
     model: nn.Module
     tokenizer: TextTokenizer | None
@@ -49,10 +49,6 @@ class Checkpoint:
             raise ValueError(f"the checkpoint is of another network than the run recorded: {reason}") from error
         return model
 
-    def tokenizer(self) -> TextTokenizer:
-        """The tokenizer of the run, see `tokenizer_of`."""
-        return tokenizer_of(self.config)
-
 
 def read_checkpoint(run: Path, checkpoint: Path | None = None) -> Checkpoint:
     """Read the folder of a run; without `checkpoint`, its newest one that is whole: a file, or a folder of shards.
@@ -79,12 +75,6 @@ def read_checkpoint(run: Path, checkpoint: Path | None = None) -> Checkpoint:
     state = content["state_dict"].items()
     weights = {name.removeprefix("model."): weight for name, weight in state if name.startswith("model.")}
     return Checkpoint(config, weights, content["global_step"])
-
-
-def loaded(run: Path, checkpoint: Path | None = None) -> Loaded:
-    """See `hcexp.run.load`; a run that trained no language model has no tokenizer."""
-    found = read_checkpoint(run, checkpoint)
-    return Loaded(found.model().eval(), found.tokenizer() if "tokenizer" in found.config.data else None, found.config)
 
 
 def tokenizer_of(config: DictConfig) -> TextTokenizer:

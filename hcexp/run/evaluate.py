@@ -114,9 +114,8 @@ def prepared(
     ready: dict[str, list[Benchmark]] = {}
     found = []
     for config in configs:
-        key = checksum(
-            {name: OmegaConf.to_container(config[name], resolve=True) for name in (*GROUPS, "data", "paths")}
-        )
+        sections = (*GROUPS, "data", "paths")
+        key = checksum({name: OmegaConf.to_container(config[name], resolve=True) for name in sections})
         if key not in ready:
             of = [instantiate(config[group]) for group in groups]
             limits = config.evaluation.get("documents"), config.downstream.batch_size
@@ -125,7 +124,7 @@ def prepared(
             for benchmark in ready[key]:
                 benchmark.prepare(data, config.paths.cache)
             if not ready[key]:
-                raise ValueError("there is nothing to measure: choose evaluation=…, downstream=… or harness=…")
+                raise ValueError("there is nothing to measure: choose evaluation=…, downstream=… or --harness …")
         found.append(ready[key])
     return found
 
@@ -177,9 +176,8 @@ def _finish(run: Path, trained: Checkpoint, config: DictConfig, benchmark: Bench
     evaluation = cache.whole(benchmark, under)
     if not evaluation.tracked:
         metrics = {f"{mark}{name}": value for name, value in evaluation.metrics.items()}
-        evaluation = evaluation._replace(
-            tracked=add_metrics(store_of(run, config), RunFolder(run).run_id, metrics, trained.step)
-        )
+        tracked = add_metrics(store_of(run, config), RunFolder(run).run_id, metrics, trained.step)
+        evaluation = evaluation._replace(tracked=tracked)
     cache.keep(benchmark, evaluation)
 
 

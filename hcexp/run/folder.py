@@ -28,7 +28,7 @@ EVALUATIONS = "evaluations"
 ANALYSIS = "analysis"
 
 STALE = "stale"  # among the runs: where `hcexp sweep --rerun-stale` sets them aside
-SET_ASIDE = re.compile(r".+-\d+")  # the name of a run that `hcexp sweep --rerun-stale` has set aside
+SET_ASIDE = re.compile(r".+-\d+")  # the name that they have there
 ENDED = ("finished", "pruned")
 STATES = (*ENDED, "failed")  # of a result
 KNOBS = {"choices": Mapping, "residual": Mapping, "seed": int, "steps": int}  # that every configuration has
@@ -239,14 +239,14 @@ def mode(config: Mapping[str, Any]) -> str:
     name, defaults = config["choices"]["residual"], _defaults(config["choices"]["residual"])
     said = {key: value for key, value in config["residual"].items() if not key.startswith("_")}
     said = {key: value for key, value in said.items() if key == "n" or value != defaults.get(key)}
-    return " ".join([name, *(f"{key}={_text(value)}" for key, value in said.items())])
+    words = {key: str(value).lower() if isinstance(value, bool) else value for key, value in said.items()}
+    return " ".join([name, *(f"{key}={word}" for key, word in words.items())])
 
 
 def made_in(run: Path) -> Path:
     """The folder that a run, by its absolute path, was made in, and its store with it; it may be set aside since."""
-    if not SET_ASIDE.fullmatch(run.name):
-        return run.parent
-    return run.parent.parent if run.parent.name == STALE else run.parent
+    aside = SET_ASIDE.fullmatch(run.name) and run.parent.name == STALE
+    return run.parent.parent if aside else run.parent
 
 
 def names(runs: Sequence[Path]) -> list[str]:
@@ -277,7 +277,3 @@ def _loader() -> type:
 def _defaults(residual: str) -> dict[str, Any]:
     path = shipped("conf") / "residual" / f"{residual}.yaml"
     return yaml.safe_load(path.read_text()) if Path(residual).name == residual and path.is_file() else {}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

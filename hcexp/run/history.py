@@ -22,15 +22,10 @@ class Point(NamedTuple):
 
 
 def curves(run: Path, config: DictConfig, parts: Iterable[str], layers: Iterable[str]) -> list[Point]:
-    """The curves that a run recorded; of what was evaluated only once, or never recorded, the last value.
+    """The curves that a run, by its folder and configuration, recorded; of what it did not record, the last value.
 
-    Args:
-        run: its folder.
-        config: its recorded configuration.
-        parts: the sets and tasks that it evaluates, with the name of their suite before them: `v2/pile`.
-        layers: the names of its layers, for their gradient norms.
-
-    Raises ValueError if the file of its metrics is damaged.
+    `parts` are the sets and tasks that it evaluates, with the name of their suite before them, `v2/pile`; `layers`
+    those whose gradient norms are asked for. Raises ValueError if the file of its metrics is damaged.
     """
     training = ["train/loss", average_name(config.callbacks.curves.ema), "train/spikes"]
     training += [f"train/grad_norm/{layer}" for layer in layers]

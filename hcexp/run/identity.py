@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -66,14 +66,14 @@ def effective(config: DictConfig) -> dict[str, Any]:
         section, _, key = knob.rpartition(".")
         (resolved.get(section, {}) if section else resolved).pop(key, None)
     named = {group: choices[group] for group in CHOSEN if group in choices}
-    named |= {knob: target for knob, target in choices.items() if "." in knob and not _is_without_effect(knob)}
+    named |= {knob: target for knob, target in choices.items() if "." in knob and not _is_within(knob, WITHOUT_EFFECT)}
     if isinstance(resolved["trainer"]["strategy"], Mapping):  # a strategy of our own
         named["trainer"] = choices["trainer"]
     return _without_neutral(_without_calls(resolved)) | {"choices": named}
 
 
-def _is_without_effect(knob: str) -> bool:
-    return any(f"{knob}.".startswith(f"{name}.") for name in WITHOUT_EFFECT)
+def _is_within(knob: str, names: Iterable[str]) -> bool:
+    return any(f"{knob}.".startswith(f"{name}.") for name in names)
 
 
 def _without_calls(content: Any) -> Any:
@@ -99,7 +99,7 @@ def placement(config: DictConfig) -> dict[str, Any]:
 
 def is_placement(knob: str) -> bool:
     """Whether a knob, by its dotted name, only says where a run is computed."""
-    return any(f"{knob}.".startswith(f"{name}.") for name in PLACEMENT)
+    return _is_within(knob, PLACEMENT)
 
 
 def hashed(content: Mapping[str, Any]) -> str:
@@ -124,12 +124,10 @@ def listed(changed: Mapping[str, str]) -> str:
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """Every knob by its dotted name: `{"model": {"d": 128}}` as `{"model.d": 128}`."""
-    return dict(_flatten(config))
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    found: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            found |= {f"{key}.{knob}": inner for knob, inner in flat(value).items()}
         else:
-            yield f"{prefix}{key}", value
+            found[str(key)] = value
+    return found

@@ -76,7 +76,9 @@ def locked(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _remove_unstarted(directory)
+        if [*directory.iterdir()] == [directory / LOCK]:  # a run that could not start
+            (directory / LOCK).unlink()
+            directory.rmdir()
         fcntl.flock(lock.fileno(), fcntl.LOCK_UN)  # also from what this process has forked
         lock.close()
 
@@ -104,11 +106,3 @@ def _started_together() -> bool:
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 or (
         SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", 1)) > 1
     )
-
-
-def _remove_unstarted(directory: Path) -> None:
-    """A run that could not start leaves no folder behind."""
-    lock = directory / LOCK
-    if list(directory.iterdir()) == [lock]:
-        lock.unlink()
-        directory.rmdir()

@@ -20,19 +20,17 @@ from hcexp.optim import Schedule
 class TrainingModule(L.LightningModule):
     """Trains a model on an objective, and measures it on every part of its benchmarks.
 
-    Nothing is logged from the training step: callbacks read its outputs, so that a step costs no more than in a
-    bare loop.
+    Nothing is logged from the training step: callbacks read its outputs, and it costs no more than in a bare loop.
 
     Args:
-        model: may lie on the meta device; `configure_model` shards it, if the Trainer's strategy does, and draws the
-            weights.
+        model: may lie on the meta device; `configure_model` shards it if the strategy does, and draws the weights.
         objective: gives the losses of the model on a batch.
         optimizer: makes the optimizer from the model.
         schedule: the learning rate's course.
         benchmarks: what is evaluated, prepared; the validation loaders are those of their parts, in order.
         seed: of the initial weights.
         samples_per_step: samples an optimiser step over all devices.
-        tokens_per_step: tokens an optimiser step over all devices; 0 where samples are no sequences of tokens.
+        tokens_per_step: likewise; 0 where samples are no sequences of tokens.
         compile: compile the model's blocks.
 
     Attributes:
@@ -54,13 +52,9 @@ class TrainingModule(L.LightningModule):
         compile: bool = False,
     ):
         super().__init__()
-        self.model = model
-        self.objective = objective
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.benchmarks = benchmarks
+        self.model, self.objective, self.benchmarks, self.seed = model, objective, benchmarks, seed
+        self.optimizer, self.schedule = optimizer, schedule
         self.headline = next((one.headline for one in benchmarks if one.headline), None)
-        self.seed = seed
         self.samples_per_step, self.tokens_per_step = samples_per_step, tokens_per_step
         self.compile_blocks = compile
         self.meters = nn.ModuleList(meter for one in benchmarks for meter in one.meters())
@@ -86,17 +80,12 @@ class TrainingModule(L.LightningModule):
             raise ValueError(
                 f"trainer.gradient_clip_val={limit} is not allowed: it must be more than 0, or null for none"
             )
-
         algorithm = self.trainer.gradient_clip_algorithm
         if algorithm not in (None, "norm"):
             raise ValueError(f"trainer.gradient_clip_algorithm={algorithm.value} is not supported: choose norm")
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed torch's generators by (seed, step, micro-batch, process).
-
-        So what is random in a step, such as dropout, is drawn by a run that goes on from a checkpoint as it would have
-        been without the interruption.
-        """
+        """Seed torch's generators by (seed, step, micro-batch, process), so that a run that goes on draws the same."""
         micro_batch = batch_idx % self.trainer.accumulate_grad_batches
         seed = key(self.seed, f"step {self.trainer.global_step}.{micro_batch} of {self.global_rank}")
         torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device: half a millisecond
@@ -117,8 +106,7 @@ class TrainingModule(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimizer(self.model)
-        scheduler = self.schedule(optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"}}
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         meter = self.meters[dataloader_idx]

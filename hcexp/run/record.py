@@ -3,8 +3,10 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
-from functools import lru_cache
+from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,9 @@ def record() -> dict[str, Any]:
 
 def git(folder: Path) -> dict[str, Any]:
     """`commit`, `branch` (None if detached), `dirty` of the checkout that tracks `folder`; else {}."""
-    # An installed package may lie in somebody else's checkout, which says nothing about it.
-    if not _git(folder, "ls-files", "--", "."):
-        return {}
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    if not commit:
+    # An installed package may lie in somebody else's checkout, which says nothing about it.
+    if not commit or not _git(folder, "ls-files", "--", "."):
         return {}
     branch = _git(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
     dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
@@ -38,24 +38,21 @@ def git(folder: Path) -> dict[str, Any]:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10).strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip()
 
 
 def versions() -> dict[str, str]:
     """Of Python and the libraries that shape a result; what is not installed is left out."""
     found = {"python": platform.python_version(), "hcexp": hcexp.__version__}
     for name in DISTRIBUTIONS:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
-@lru_cache(maxsize=1)
+@cache
 def hardware() -> dict[str, Any]:
     """`cpu` (model), `cores` (logical), `memory` (bytes), `gpus` (names), `gpu_count`, `cuda` (version)."""
     import psutil
@@ -73,19 +70,16 @@ def hardware() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+    with suppress(OSError):
+        if found := re.search(r"^model name\s*:(.*\S)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def code(folder: Path) -> str:
     """SHA-256 over every `*.py` below `folder` that training can reach, with its name: the same on every machine.
 
-    The report marks rows made by different code by it. Line ends count as `\\n`, whatever a checkout makes
-    of them.
+    The report marks rows made by different code by it. Line ends count as `\\n`, whatever a checkout makes of them.
     """
     digest = hashlib.sha256()
     reached = [path for path in folder.rglob("*.py") if path.relative_to(folder).parts[0] not in UNREACHED]

@@ -31,8 +31,7 @@ class Run:
     Its parts are built when they are asked for: a name takes the fingerprints of the data, and no network.
 
     Args:
-        config: of the run.
-        overrides: those that made it of `conf/`.
+        config: of the run; `overrides` made it of `conf/`.
         recorded: the configuration that the run has its name of, where it goes on with another one, `config`.
     """
 
@@ -117,11 +116,10 @@ class Run:
         return RunFolder(self.directory).result or missing
 
     def prepare(self) -> None:
-        """Make the training data, the validation sets and the tasks ready, unless the cache has them.
-
-        Of several processes on a machine, one compares what is in the cache with its checksums.
-        """
-        self.data.verify = self.data.verify and _local_rank() == 0
+        """Make the training data, the validation sets and the tasks ready, unless the cache has them."""
+        # Of several processes on a machine, as Lightning, torchrun and SLURM say, one compares the cache's checksums.
+        rank = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
+        self.data.verify = self.data.verify and rank == 0
         if self.model.initial is not None:
             self.model.initial.fetch()
         self.downstream.prepare(self.data, self.config.paths.cache)
@@ -135,14 +133,12 @@ class Run:
     def train(self) -> dict[str, Any]:
         """Train to the end and return the result; a finished run is not repeated, a broken or pruned one goes on.
 
-        While another process is at the same run, this one waits.
+        While another process is at the same run, this one waits, see `locked`.
 
         Raises:
             FloatingPointError: loss or gradient norm ceased to be finite.
             OSError: no room for a checkpoint.
             ConnectionError: the tracking server does not answer.
-            ValueError: another process is at the run, and this is one of several started together, which would
-                wait for it at their rendezvous until that gives up.
         """
         from hcexp.run.train import train
 
@@ -160,8 +156,3 @@ class Run:
         if result["state"] == "finished" and "uri" in self.config.tracking:
             uri = store_uri(self.config.tracking.uri, self.config.paths.runs)
             rank_zero_only(send_unsent)(uri, self.directory)
-
-
-def _local_rank() -> int:
-    """Which of the run's processes on this machine this is, as Lightning, torchrun and SLURM say."""
-    return int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)

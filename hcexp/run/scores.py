@@ -16,28 +16,19 @@ if TYPE_CHECKING:  # whoever reads scores does without torch
 
 
 class Evaluation(NamedTuple):
-    """A benchmark that one checkpoint was measured on as a whole.
+    """A benchmark that one checkpoint was measured on as a whole."""
 
-    Attributes:
-        name: of the benchmark; it begins the names of its metrics.
-        step: the optimiser steps of the checkpoint.
-        conditions: see `conditions`.
-        metrics: by their full names.
-        tracked: whether the tracking store has them.
-    """
-
-    name: str
-    step: int
-    conditions: dict[str, Any]
-    metrics: dict[str, float]
-    tracked: bool = False
+    name: str  # of the benchmark; it begins the names of its metrics
+    step: int  # optimiser steps of the checkpoint
+    conditions: dict[str, Any]  # see `conditions`
+    metrics: dict[str, float]  # by their full names
+    tracked: bool = False  # whether the tracking store has them
 
 
 def conditions(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
     """Under what a benchmark is measured by a configuration: scores under different conditions are never mixed.
 
-    These are `documents` and, of validation sets, `max_tokens`, how much of each set or task is read, None for all,
-    and `precision`.
+    `documents` and, of validation sets, `max_tokens` say how much of each set or task is read, None for all.
     """
     section = config.get("downstream" if benchmark == "downstream" else "evaluation") or {}
     return {
@@ -70,9 +61,8 @@ def final_metrics(run: Path, result: Mapping[str, Any]) -> dict[str, float]:
 
 
 class ScoreCache:
-    """The scores of one checkpoint: `evaluations/parts/<fingerprint>.json` in the run's folder for a set or
-    task, and `evaluations/<benchmark>-<fingerprint>.json` for a benchmark as a whole, each written at once or not at
-    all.
+    """The scores of one checkpoint: `evaluations/parts/<fingerprint>.json` in the run's folder for a set or task, and
+    `evaluations/<benchmark>-<fingerprint>.json` for a benchmark as a whole, each written at once or not at all.
 
     Args:
         run: the run's folder.

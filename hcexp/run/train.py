@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import OmegaConf
 
 from hcexp.callbacks import StepCallback, at_step, to_go_on_from
@@ -17,9 +18,8 @@ from hcexp.callbacks.throughput import per_step
 from hcexp.configuration import instantiate, shareable
 from hcexp.data.batches import require_even
 from hcexp.disk.atomic import write_json, write_text
-from hcexp.run.attempts import attempts
 from hcexp.run.folder import ATTEMPTS, CHECKPOINTS, CONFIG, IDENTITY, RESULT, RunFolder, mode
-from hcexp.run.identity import differences, effective, listed
+from hcexp.run.identity import differences, effective, listed, placement
 from hcexp.run.module import TrainingModule
 from hcexp.run.record import record
 from hcexp.run.run import Run
@@ -46,7 +46,7 @@ def train(run: Run) -> dict[str, Any]:
     run.prepare()
     module = _module(run)
     callbacks = _callbacks(run)
-    taken = attempts(RunFolder(directory), checkpoint, made_by, config, run.overrides)
+    taken = _attempts(run, checkpoint, made_by)
     begun = {"record": made_by, "attempts": taken}
     logger = _logger(run, taken[-1]["step"])
     try:
@@ -86,9 +86,8 @@ def _require_unchanged(run: Run) -> None:
     if run.named_by is not run.config or not path.exists():
         return
     if changed := differences(effective(RunFolder(run.directory).configuration), run.content["config"]):
-        raise ValueError(
-            f"{path} is not what this run was begun with: {listed(changed)}; restore it, or delete the folder"
-        )
+        what = f"is not what this run was begun with: {listed(changed)}"
+        raise ValueError(f"{path} {what}; restore it, or delete the folder")
 
 
 def _require_trainer(run: Run) -> None:
@@ -99,6 +98,16 @@ def _require_trainer(run: Run) -> None:
     # One that only says how many processes there are going to be.
     trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False)
     require_even(config.data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+
+
+def _attempts(run: Run, checkpoint: Path | None, made_by: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that have part in the result: the ones before whose steps are in `checkpoint`, and this one."""
+    step = int(checkpoint.stem.partition("=")[2]) if checkpoint else 0
+    before = [attempt for attempt in RunFolder(run.directory).attempts if attempt["step"] < step]
+    if before and before[-1]["code"] != made_by["code"]:
+        rank_zero_warn(f"the code has changed since this run's step {step}: its result will list both versions")
+    made = {name: made_by[name] for name in ("code", "git", "hardware")}
+    return [*before, {"step": step, **made, **placement(run.config), "overrides": shareable(run.overrides)}]
 
 
 def _module(run: Run) -> TrainingModule:

@@ -2,25 +2,12 @@
 that measure the rest.
 """
 
-from hcexp.study.claim import Claim
 from hcexp.study.ledger import Ledger
 from hcexp.study.outcome import outcome
 from hcexp.study.point import Point, plan
 from hcexp.study.queue import Queue
-from hcexp.study.sweep.sweep import Outcome, Row, Sweep
+from hcexp.study.sweep.sweep import Row, Sweep
 from hcexp.study.sweep.sweep_file import load_sweep
 from hcexp.study.workers import run_points
 
-__all__ = [
-    "Claim",
-    "Ledger",
-    "Outcome",
-    "Point",
-    "Queue",
-    "Row",
-    "Sweep",
-    "load_sweep",
-    "outcome",
-    "plan",
-    "run_points",
-]
+__all__ = ["Ledger", "Point", "Queue", "Row", "Sweep", "load_sweep", "outcome", "plan", "run_points"]

@@ -32,13 +32,10 @@ class Claim:
 
     @property
     def attempt(self) -> int:
-        """1 for the first."""
         return attempt(self.trial)
 
     def settle(self, result: Mapping[str, Any]) -> None:
-        """Enter what became of the run: a result that is finished (with the mean validation loss as the trial's
-        value), pruned or failed. A failed one is an attempt; that there is another one is the queue's business.
-        """
+        """Enter the run's result: finished, with its loss as the trial's value, pruned, or failed, an attempt."""
         try:
             if result["error"]:
                 self.study._storage.set_trial_user_attr(self.trial._trial_id, "error", result["error"])
@@ -59,10 +56,9 @@ class Claim:
 def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
     """Take the point of a trial that waits, or that runs and whose worker is dead; None if that cannot be.
 
-    The lock comes before the state, so that a trial is never running without somebody at it, unless he died. What is
-    settled without another run is settled here: a run that was finished meanwhile, by whatever means, one that was
-    pruned as this trial, and one whose worker died between its failure and the entry. A run that was pruned as the
-    trial of another study goes on.
+    The lock comes before the state, so that a trial is never running without somebody at it, unless he died. What has
+    ended already is settled here: a run that was finished, by whatever means, one that was pruned as this trial (as
+    that of another study it goes on), and one whose worker died between its failure and the entry.
     """
     lock = RunLock.take(point.run.directory)
     if lock is None:
@@ -90,7 +86,7 @@ def take(study: Study, trial: FrozenTrial, point: Point) -> Claim | None:
 
 
 def value(point: Point, result: Mapping[str, Any]) -> float | None:
-    """Of a finished run's trial: its mean validation loss, infinity if there is none or it is nan; of others None."""
+    """Of a finished run its mean validation loss, infinity if there is none or it is nan; of others None."""
     if result["state"] != "finished":
         return None
     loss = result["metrics"].get(point.run.headline, math.inf)
@@ -98,7 +94,7 @@ def value(point: Point, result: Mapping[str, Any]) -> float | None:
 
 
 def attempt(trial: FrozenTrial) -> int:
-    """Which attempt at its point the trial is; 1 for the first."""
+    """Which attempt at its point the trial is, from 1."""
     return trial.user_attrs.get("attempt", 1)
 
 
@@ -108,7 +104,7 @@ def to_try_again(trial: FrozenTrial) -> bool:
 
 
 def failed_for_good(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and attempt(trial) >= MAX_ATTEMPTS
+    return trial.state == TrialState.FAIL and not to_try_again(trial)
 
 
 def settled(trial: FrozenTrial) -> bool:
@@ -117,10 +113,9 @@ def settled(trial: FrozenTrial) -> bool:
 
 
 def attempt_again(study: Study, trial: FrozenTrial, number: int) -> None:
-    """Enter a trial that waits for the same point as `trial`, as attempt `number`.
+    """Enter a trial that waits for the same point as `trial`, as attempt `number`; call it under `exclusive`.
 
-    Call it under `hcexp.study.search.journal.exclusive`, so that no two processes enter it. What the point's run has
-    reported so far is known of the new trial too, for it goes on from the run's checkpoint.
+    What the point's run has reported is known of the new trial too, for it goes on from the run's checkpoint.
     """
     study.add_trial(
         create_trial(
@@ -135,10 +130,9 @@ def attempt_again(study: Study, trial: FrozenTrial, number: int) -> None:
 
 
 def settle_alike(study: Study, trial: FrozenTrial, other: FrozenTrial) -> None:
-    """Enter what became of `other`, which is settled, as what became of `trial`, an unsettled one of the same run.
+    """Enter what became of `other`, which is settled, for `trial`, an unsettled one of the same run; under `exclusive`.
 
-    Call it under `hcexp.study.search.journal.exclusive`. The state comes last: whoever is killed before does it once
-    more.
+    The state comes last: whoever is killed before does it once more.
     """
     storage = study._storage
     storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)  # for Optuna, what has ended has begun

@@ -17,7 +17,7 @@ COMMAND = "command.json"
 
 
 class Command(NamedTuple):
-    """A driver's command: the arguments of `hcexp sweep`, and the folder in which they mean what they mean."""
+    """The arguments of a driver's `hcexp sweep`, and the folder in which they mean what they mean."""
 
     arguments: tuple[str, ...]
     folder: str

@@ -33,10 +33,8 @@ class Launched(NamedTuple):
 def launch(arguments: Sequence[str], log: Path, lock: RunLock, environment: Mapping[str, str]) -> Launched:
     """A process that is to run `hcexp train ARGUMENTS` in this environment and writes its output to `log`.
 
-    It has the run's lock as long as it lives, and is the leader of a process group: Ctrl-C in the driver's terminal is
-    not for it, and a signal to the group is for all processes of its run.
-
-    Raises OSError if the server cannot be started.
+    It has the run's lock as long as it lives, and leads a process group: a signal to the group is for all processes of
+    its run, and Ctrl-C in the driver's terminal is not. Raises OSError if the server cannot be started.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)

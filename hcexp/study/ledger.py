@@ -6,9 +6,8 @@ The result files are what counts: what lies on the disk is entered, and what is 
 from collections.abc import Sequence
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
-from hcexp.configuration import shareable
 from hcexp.study.claim import Claim, attempt, take, value
 from hcexp.study.point import Point
 from hcexp.study.queue import StudyQueue
@@ -16,17 +15,10 @@ from hcexp.study.search.journal import JOURNAL, exclusive, open_journal
 
 
 class Ledger(StudyQueue):
-    """The points of a sweep's rows.
+    """The points of a sweep's rows, one or more, in the order in which they are to be run, in the study `name`.
 
     Points that share a run share a trial. Each is run once; one that fails is tried again, after the others, until it
-    has failed `MAX_ATTEMPTS` times. What the study does not know is entered: points that are new, runs that were
-    finished without it, and finished ones that are no longer on the disk.
-
-    Args:
-        name: of the study, which has the points of all calls under this name.
-        points: one or more, in the order in which they are to be run.
-
-    Raises what `open_journal` raises.
+    has failed `MAX_ATTEMPTS` times. Raises what `open_journal` raises.
     """
 
     def __init__(self, name: str, points: Sequence[Point]):
@@ -50,24 +42,16 @@ class Ledger(StudyQueue):
         return [(identity, point.row.label) for identity, point in self._points.items()]
 
     def _enter(self) -> None:
+        """Enter what the study does not know: points that are new, runs that were finished without it, and finished
+        ones that are no longer on the disk.
+        """
         latest = {_identity(trial): trial for trial in self._latest()}
         for identity, point in self._points.items():
             loss = value(point, point.run.result())  # None: it is not finished
             trial = latest.get(identity)
             if trial is None or (trial.state.is_finished() and (loss is None) == (trial.state == TrialState.COMPLETE)):
-                self._study.add_trial(
-                    create_trial(
-                        state=TrialState.WAITING if loss is None else TrialState.COMPLETE,
-                        value=loss,
-                        user_attrs={
-                            "identity": identity,
-                            "label": point.row.label,
-                            "seed": point.seed,
-                            "overrides": shareable(point.run.overrides),
-                            "attempt": 1,
-                        },
-                    )
-                )
+                state = TrialState.WAITING if loss is None else TrialState.COMPLETE
+                self._add(point, {"seed": point.seed}, state=state, value=loss)
 
     def _latest(self) -> list[FrozenTrial]:
         latest = {_identity(trial): trial for trial in self._study.get_trials(deepcopy=False)}

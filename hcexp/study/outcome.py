@@ -11,10 +11,7 @@ from hcexp.study.sweep.sweep import Outcome
 
 
 def outcome(point: Point) -> Outcome:
-    """What the point's run left, with its curves: an empty one where none was recorded.
-
-    The metrics are those that it finished with and those that `hcexp evaluate` added (see `final_metrics`).
-    """
+    """What the point's run left, its metrics with those that `hcexp evaluate` added; a curve may be empty."""
     result = point.run.result()
     finished = result["state"] == "finished"
     metrics = final_metrics(point.run.directory, result) if finished else {}

@@ -31,17 +31,14 @@ class ParentRun:
     """
 
     def __init__(self, sweep: Sweep, scale: str, config: DictConfig, known: Iterable[tuple[str, str]] = ()):
-        """`known`: the runs that there may be already, see `Queue.known`. They become children, and the store is told
-        what it missed of those that have ended.
-        """
+        """The runs that are `known` become children, and the store is told what it missed of those that have ended."""
         self._name = f"{sweep.name}-{scale}"
         self._tags = {"sweep": self._name} | ({"table": str(sweep.table)} if sweep.table else {})
         self._known: set[str] = set()  # identities of the children
         self._runs = Path(config.paths.runs)
-        self._uri: str | None = None
-        if "uri" not in config.tracking:
+        self._uri = store_uri(config.tracking.uri, config.paths.runs) if "uri" in config.tracking else None
+        if self._uri is None:
             return
-        self._uri = store_uri(config.tracking.uri, config.paths.runs)
         with self._guarded():
             open_store(self._uri, config.paths.runs, config.tracking.experiment)
             note = "\n\n".join(filter(None, (sweep.title, sweep.question)))
@@ -54,10 +51,7 @@ class ParentRun:
 
     @impatient()
     def _open(self, experiment: str, about: Mapping[str, str]) -> None:
-        """Begin the parent run, or go on with the one that is there.
-
-        Of drivers that begin it together, each may make one: the oldest counts.
-        """
+        """Begin the parent run, or go on with the one that is there: the oldest, if several drivers began together."""
         client = self._client()
         experiment_id = client.get_experiment_by_name(experiment).experiment_id
 
@@ -72,10 +66,7 @@ class ParentRun:
         self._id = parent
 
     def adopt(self, identity: str, label: str) -> None:
-        """Make a child of the run with this identity, if it is in the store by now, tagged with its row.
-
-        A run that several sweeps share is a child of the newest of them.
-        """
+        """Tag a run with its row and make it a child, if it is in the store by now; of several sweeps, the newest's."""
         if self._uri is None or identity in self._known or not (child := RunFolder(self._runs / identity).run_id):
             return
         self._known.add(identity)
@@ -113,7 +104,7 @@ class ParentRun:
                 client.set_terminated(self._id, status)
 
     def _client(self) -> "MlflowClient":
-        """A client of the store; raises ConnectionError if it does not answer, where MLflow would try for minutes."""
+        """Raises ConnectionError if the store does not answer, where MLflow would try for minutes."""
         from mlflow import MlflowClient
 
         require_answer(self._uri)

@@ -29,7 +29,7 @@ class Point:
 
     @property
     def arguments(self) -> list[str]:
-        """What a worker gives to `hcexp train`: how the run is called in MLflow has no part in its identity."""
+        """What a worker gives to `hcexp train`, with the run's name in MLflow, which has no part in its identity."""
         return [*self.run.overrides, f"++tracking.run_name={quoted(self.name)}"]
 
 

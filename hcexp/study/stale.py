@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ def set_aside_stale(points: Sequence[Point]) -> list[Path]:
     today = code(PACKAGE)
     moved = []
     for run in {point.run.identity: point.run for point in points}.values():
-        if not _made_by_other(run.result(), today):
-            continue
-        if (lock := RunLock.take(run.directory)) is None:
+        if not _made_by_other(run.result(), today) or (lock := RunLock.take(run.directory)) is None:
             continue
         try:
             if _made_by_other(run.result(), today):  # else somebody else has been faster
-                moved.append(_unused(run.directory.parent / STALE / run.identity))
-                moved[-1].parent.mkdir(exist_ok=True)
+                stale = run.directory.parent / STALE
+                stale.mkdir(exist_ok=True)
+                numbered = (stale / f"{run.identity}-{number}" for number in count(1))
+                moved.append(next(path for path in numbered if not path.exists()))
                 os.rename(run.directory, moved[-1])
         finally:
             lock.close()
@@ -37,10 +38,3 @@ def _made_by_other(result: Mapping[str, Any], today: str) -> bool:
     if result["state"] != "finished":
         return False
     return any(attempt["code"] != today for attempt in result.get("attempts", [result["record"]]))
-
-
-def _unused(path: Path) -> Path:
-    number = 1
-    while (candidate := path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return candidate

@@ -13,12 +13,8 @@ PAUSE_SECONDS = 5  # between two questions to a store that is away
 
 class WaitForStore:
     """Gives what `queue` gives, but nothing while the store does not answer: runs at work go on, and wait with what
-    they have to tell; those that are next wait too, and none has failed.
-
-    Args:
-        queue: of a sweep whose store has answered before.
-        uri: of the tracking store.
-        say: told once when the store is away, and once when it is back.
+    they have to tell; those that are next wait too, and none has failed. `say` is told once that the store is away, and
+    once that it is back.
     """
 
     def __init__(self, queue: Queue, uri: str, say: Callable[[str], None]):

@@ -30,17 +30,14 @@ TAIL_BYTES = 4096
 
 @dataclass
 class Worker:
-    """A process at a claimed point's run.
-
-    `begun` is the step of the newest checkpoint that it found there; `killed` whether it has ended without a result.
-    """
+    """A process at a claimed point's run."""
 
     claim: Claim
     process: ForkServerProcess
     slot: int
     started: float
-    begun: int = 0
-    killed: bool = False
+    begun: int = 0  # the step of the newest checkpoint that it found
+    killed: bool = False  # it has ended without a result
 
     @property
     def point(self) -> Point:
@@ -90,11 +87,11 @@ def run_points(
 ) -> None:
     """Run what the queue gives until it is done, `workers` at a time, with the cores (and GPUs) shared out.
 
-    That includes waiting for the runs that others have taken. A run that fails does not stop the others: its result
-    says so. One that a signal ends after a newer checkpoint than it began with is stopped: it goes on, and no attempt
-    is counted. `changed` is called several times a second with the workers that run, `ended` once for each with its
-    result. Where this is left by an exception, such as Ctrl-C, the runs are stopped and put back: with SIGTERM, and
-    with SIGKILL those that are there still after `GRACE_SECONDS`, or when Ctrl-C is pressed again.
+    That includes waiting for the runs that others have taken. A run that fails does not stop the others. One that a
+    signal ends after a newer checkpoint than it began with is stopped: it goes on, and no attempt is counted. `changed`
+    is called several times a second with the workers that run, `ended` once for each with its result. Where this is
+    left by an exception, such as Ctrl-C, the runs are stopped and put back: with SIGTERM, and with SIGKILL those that
+    are there still after `GRACE_SECONDS`, or when Ctrl-C is pressed again.
     """
     running: list[Worker] = []
     try:
@@ -168,18 +165,15 @@ def _settle(worker: Worker) -> dict | None:
     if result["state"] == "missing":
         worker.killed = True
         result |= _failure(worker)
-    if result["state"] == "failed" and _was_signalled(worker) and (step := _newest(worker.point)) > worker.begun:
+    # A signal ends a process at once, or in order, with 128 and the signal's number as its exit status.
+    signalled = worker.process.exitcode < 0 or worker.process.exitcode > 128
+    if result["state"] == "failed" and signalled and (step := _newest(worker.point)) > worker.begun:
         worker.claim.release()  # preempted, or short of memory beside others: no fault of the run's
         return result | {"state": "stopped", "error": f"{result['error']}; it goes on from step {step}"}
     if worker.killed:
         write_json(worker.point.run.directory / RESULT, result)
     worker.claim.settle(result)
     return result
-
-
-def _was_signalled(worker: Worker) -> bool:
-    """Whether a signal ended the process: at once, or in order, with 128 and the signal's number as its exit status."""
-    return worker.process.exitcode < 0 or worker.process.exitcode > 128
 
 
 def _newest(point: Point) -> int:

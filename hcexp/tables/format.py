@@ -17,6 +17,21 @@ def fixed(value: float, decimals: int, signed: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def count(number: int, thing: str) -> str:
+    """`1 GPU`, `2 GPUs`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def more(value: float, baseline: float, decimals: int) -> str:
+    """By how many percent a value is more than the baseline's, signed."""
+    return fixed(100 * (value - baseline) / baseline, decimals, signed=True)
+
+
+def unit(number: float) -> tuple[str, float]:
+    """What to write before FLOPs or bytes of such a size, and its worth: G, or M for what is below 0.1 G."""
+    return ("G", 1e9) if number >= 1e8 else ("M", 1e6)
+
+
 def short(number: float) -> str:
     """Three digits and a unit: 987, 12.3k, 4.56M; `-` for what is not known."""
     if not math.isfinite(number):

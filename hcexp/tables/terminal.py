@@ -50,3 +50,8 @@ def _rich(table: Table) -> rich_table.Table:
     for at, row in enumerate(table.rows):
         made.add_row(*map(Text, row), style="dim" if at == table.strong else "")
     return made
+
+
+def say(line: str, console: Console | None = None) -> None:
+    """Print a line as it is, however long."""
+    (console or Console()).print(line, highlight=False, markup=False, soft_wrap=True)

@@ -4,22 +4,8 @@ The loggers are in `tracking.logger`: whoever reads what was recorded has no nee
 """
 
 from hcexp.tracking.afterwards import add_files, add_metrics
-from hcexp.tracking.metrics import METRICS, read, tail
 from hcexp.tracking.outbox import send_unsent
-from hcexp.tracking.parameters import headline_params, labels, parameters
+from hcexp.tracking.parameters import headline_params, labels
 from hcexp.tracking.store import open_store, public, store_uri
 
-__all__ = [
-    "METRICS",
-    "add_files",
-    "add_metrics",
-    "headline_params",
-    "labels",
-    "open_store",
-    "parameters",
-    "public",
-    "read",
-    "send_unsent",
-    "store_uri",
-    "tail",
-]
+__all__ = ["add_files", "add_metrics", "headline_params", "labels", "open_store", "public", "send_unsent", "store_uri"]

@@ -30,9 +30,7 @@ class FileLogger(Logger):
         step: the optimiser step that the run goes on from: later points are cut.
         flush_seconds: longest time between two writes while metrics come in.
 
-    Raises:
-        ValueError: for a bad knob, or a file of the folder that is damaged.
-        OSError: if the file cannot be written.
+    Raises ValueError for a bad knob, or a file of the folder that is damaged; OSError if the file cannot be written.
     """
 
     name = version = None  # Lightning would name folders by them
@@ -110,9 +108,7 @@ class MLflowLogger(FileLogger):
         file: of `FileLogger`; a folder that was tracked before goes on in its MLflow run, and if the store does not
             have that one, a new run is begun, with a warning.
 
-    Raises:
-        ValueError: for a bad knob or URI.
-        ConnectionError: in one line, if the store cannot be used.
+    Raises ValueError for a bad knob or URI, and ConnectionError, in one line, if the store cannot be used.
     """
 
     def __init__(
@@ -140,8 +136,7 @@ class MLflowLogger(FileLogger):
 
         self._client = MlflowClient(uri)
         try:
-            run = self._run() if self._outbox.run_id else None
-            if run is not None:
+            if run := self._run() if self._outbox.run_id else None:
                 self._continue(run)
             else:
                 self._outbox.run_id, self._outbox.offset, self._outbox.steps = self._create(), 0, {}

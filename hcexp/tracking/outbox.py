@@ -5,7 +5,6 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +31,7 @@ class Outbox:
     from the same line of the file, and MLflow knows a metric of the same name, step, value and time again.
 
     Of a step that the store has, a metric is not sent again: not after the file was cut, not at the end of a run.
-
-    Args:
-        uri: of the store.
-        folder: of the run.
-
-    Raises:
-        ValueError: in one line, if `tracking.json` is damaged.
+    Raises ValueError, in one line, if `tracking.json` is damaged.
     """
 
     def __init__(self, uri: str, folder: Path) -> None:
@@ -55,7 +48,7 @@ class Outbox:
     def waits(self) -> bool:
         """Whether there is something on the disk or in here that the store has not taken."""
         metrics = self.folder / METRICS
-        unsent = metrics.stat().st_size > self.offset if metrics.is_file() else False
+        unsent = metrics.is_file() and metrics.stat().st_size > self.offset
         return bool(unsent or self.params or self.tags or self.files or self.status)
 
     def rewind(self) -> None:
@@ -147,22 +140,18 @@ def as_metric(name: str, value: float, milliseconds: int, step: int) -> "Metric"
     """A metric as the store takes it; an infinite value is nan, as MLflow's database would make it 1.8e308."""
     from mlflow.entities import Metric
 
-    return Metric(_allowed(name), math.nan if math.isinf(value) else float(value), milliseconds, step)
-
-
-@cache
-def _allowed(name: str) -> str:
-    return re.sub(r"[^\w/. :-]+", "_", name, flags=re.ASCII)
+    allowed = re.sub(r"[^\w/. :-]+", "_", name, flags=re.ASCII)
+    return Metric(allowed, math.nan if math.isinf(value) else float(value), milliseconds, step)
 
 
 def _told(folder: Path) -> Mapping[str, Any]:
     path = folder / TRACKING
     try:
-        told = json.loads(path.read_text())
+        told, why = json.loads(path.read_text()), "it has no run_id"
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it, and the run is recorded anew") from None
+        told, why = None, str(error)
     if not isinstance(told, dict):
-        raise ValueError(f"{path} is damaged (it has no run_id): delete it, and the run is recorded anew")
+        raise ValueError(f"{path} is damaged ({why}): delete it, and the run is recorded anew")
     return told

@@ -1,6 +1,6 @@
 """A configuration as MLflow parameters and tags."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +47,21 @@ def labels(config: Mapping[str, Any]) -> dict[str, str]:
 def parameters(config: Mapping[str, Any]) -> dict[str, str]:
     """Flatten a resolved configuration: `{"model": {"d": 128}}` gives `{"model.d": "128"}`.
 
-    Left out: keys that begin with an underscore (`_target_`), values that are places (paths), the sections
-    `hydra`, `paths` and `tracking`, and what is not set. A value of more than 250 characters is cut, with `…` at its
-    end.
+    Left out: keys that begin with an underscore (`_target_`), values that are places (paths), the sections `hydra`,
+    `paths` and `tracking`, and what is not set. A value of more than 250 characters is cut, with `…` at its end.
     """
-    kept = {key: value for key, value in config.items() if key not in SKIPPED}
-    return {name: _cut(value) for name, value in _flatten(kept) if not _is_place(value)}
+    flat = _flat({key: value for key, value in config.items() if key not in SKIPPED})
+    return {name: text if len(text) <= LONGEST else text[: LONGEST - 1] + "…" for name, text in flat.items()}
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
     for key, value in config.items():
-        if str(key).startswith("_") or value is None:
+        is_place = isinstance(value, Path) or (isinstance(value, str) and value.startswith(("/", "~", "./", "../")))
+        if str(key).startswith("_") or value is None or is_place:
             continue
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            found |= _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
-
-
-def _is_place(value: Any) -> bool:
-    return isinstance(value, Path) or (isinstance(value, str) and value.startswith(("/", "~", "./", "../")))
-
-
-def _cut(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+            found[f"{prefix}{key}"] = str(value)
+    return found

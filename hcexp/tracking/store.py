@@ -20,9 +20,8 @@ def open_store(uri: str | None, runs: str | Path, experiment: str = "hcexp") -> 
     """The tracking URI to use, its store reachable and the experiment in it, also if workers start together.
 
     Args:
-        uri: `sqlite:///…`, `http(s)://…`, `postgresql://…`, `mysql://…`, `mssql://…` or `databricks…`.
-            None takes `MLFLOW_TRACKING_URI` from the environment, or else the database `mlflow.db` in `runs`,
-            with `artifacts` beside it.
+        uri: `sqlite:///…`, `http(s)://…`, `postgresql://…`, `mysql://…`, `mssql://…` or `databricks…`; None for that of
+            the environment, `MLFLOW_TRACKING_URI`, or else `mlflow.db` in `runs`, with `artifacts` beside it.
         runs: folder of the runs; made if it is used.
         experiment: name of the MLflow experiment; made if it is not there.
 
@@ -107,8 +106,7 @@ def _open_experiment(uri: str, experiment: str, artifacts: Path | None) -> None:
 def require_answer(uri: str) -> None:
     """Ask a server whether it is there, before MLflow and SQLAlchemy go on trying for minutes.
 
-    Raises:
-        ConnectionError: in one line, if it does not answer within seconds; never for a file.
+    Raises ConnectionError, in one line, if it does not answer within seconds; never for a file.
     """
     scheme = urlsplit(uri).scheme.partition("+")[0]
     try:
@@ -129,13 +127,11 @@ def require_answer(uri: str) -> None:
 
 def _reason(error: OSError) -> str:
     text = str(error).lower()
-    for mark, reason in (
-        ("refused", "connection refused"),
-        ("timed out", f"no answer in {CONNECT_SECONDS} s"),
-        ("certificate", "its certificate is not trusted"),
-        ("resolve", "unknown host"),
-        ("name or service", "unknown host"),
-    ):
-        if mark in text:
-            return reason
-    return type(error).__name__
+    reasons = {
+        "refused": "connection refused",
+        "timed out": f"no answer in {CONNECT_SECONDS} s",
+        "certificate": "its certificate is not trusted",
+        "resolve": "unknown host",
+        "name or service": "unknown host",
+    }
+    return next((reason for mark, reason in reasons.items() if mark in text), type(error).__name__)

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from hcexp.analysis import trace
 from hcexp.residual.unfolding import unfold
-from tests.analysis.models import D, L, network, perturbed, tokens
+from tests.analysis.models import D, L, network, perturbed, tokens, trace
 from tests.registered import MODES
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from hcexp.analysis import survey, trace
+from hcexp.analysis import survey
 from hcexp.residual.unfolding import unfold
-from tests.analysis.models import L, network, perturbed, tokens
+from tests.analysis.models import L, network, perturbed, tokens, trace
 from tests.registered import MODES
 from tests.residual.conftest import perturb
 

@@ -78,17 +78,8 @@ def fit(tmp_path):
     def run(module, callbacks, steps, logger=False, ckpt=None, **knobs):
         knobs = {"limit_val_batches": 0, "enable_progress_bar": False, "default_root_dir": tmp_path} | knobs
         checkpointing = any(isinstance(callback, Checkpoint) for callback in callbacks)
-        trainer = L.Trainer(
-            max_steps=steps,
-            callbacks=callbacks,
-            logger=logger,
-            accelerator="cpu",
-            devices=1,
-            enable_model_summary=False,
-            enable_checkpointing=checkpointing,
-            num_sanity_val_steps=0,
-            **knobs,
-        )
+        knobs |= {"enable_model_summary": False, "enable_checkpointing": checkpointing, "num_sanity_val_steps": 0}
+        trainer = L.Trainer(max_steps=steps, callbacks=callbacks, logger=logger, accelerator="cpu", devices=1, **knobs)
         trainer.fit(module, ckpt_path=ckpt)
         return trainer
 

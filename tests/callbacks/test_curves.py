@@ -8,7 +8,7 @@ import torch
 from hcexp.callbacks import Curves, SpikeScore, StepCheckpoint, latest
 
 
-def averages(losses, ema=0.99):
+def averages(losses, ema):
     average, out = 0.0, []
     for step, loss in enumerate(losses, 1):
         average = ema * average + (1 - ema) * loss
@@ -23,17 +23,17 @@ def test_curves_are_those_computed_by_hand(regression, memory, fit, accumulate):
     losses = np.array(module.seen).reshape(30, accumulate).mean(axis=1)
     inputs = np.array([row.sum().item() for row in module.train_dataloader()])[: 30 * accumulate]
     points = [4, 8, 12, 16, 20, 24, 28, 30]
-    starts = [0, *points[:-1]]
     for name, series in (("loss", losses), ("aux", inputs.reshape(30, accumulate).mean(axis=1))):
-        means = [series[a:b].mean() for a, b in zip(starts, points, strict=True)]
-        assert memory.curves[f"train/{name}"] == [
-            (p, pytest.approx(m, 1e-5)) for p, m in zip(points, means, strict=True)
-        ]
-    expected = averages(losses, 0.999)
-    assert dict(memory.curves["train/loss_ema999"]) == pytest.approx({p: expected[p - 1] for p in points})
+        means = [series[a:b].mean() for a, b in zip([0, *points], points, strict=False)]
+        expected = [(p, pytest.approx(m, 1e-5)) for p, m in zip(points, means, strict=True)]
+        assert memory.curves[f"train/{name}"] == expected
     # the norm and the rate of this very step: the schedule has moved on by the time a callback sees the batch
-    assert dict(memory.curves["train/grad_norm"]) == pytest.approx({p: module.grad_norms[p - 1] for p in points})
-    assert dict(memory.curves["train/lr"]) == pytest.approx({p: 0.01 / p for p in points})
+    for name, value in (
+        ("loss_ema999", dict(enumerate(averages(losses, 0.999), 1))),
+        ("grad_norm", dict(enumerate(module.grad_norms, 1))),
+        ("lr", {p: 0.01 / p for p in points}),
+    ):
+        assert dict(memory.curves[f"train/{name}"]) == pytest.approx({p: value[p] for p in points})
     for name, series in (("", losses), ("grad_norm_", module.grad_norms)):
         score = SpikeScore(threshold=1.2, window=20, warmup=5)
         counts = np.cumsum([score.update(value) for value in series])
@@ -44,13 +44,16 @@ def test_curves_are_those_computed_by_hand(regression, memory, fit, accumulate):
     assert curves.metrics == {name: curve[-1][1] for name, curve in memory.curves.items()}
 
 
-def test_a_run_that_is_stopped_early_has_no_point_that_an_uninterrupted_one_has_not(regression, memory, fit):
+def test_a_run_that_is_stopped_early_is_saved_and_has_no_point_that_an_uninterrupted_one_has_not(
+    regression, memory, fit, tmp_path
+):
     class Stopped(regression):
         def on_train_batch_end(self, *_):
             self.trainer.should_stop = self.trainer.global_step == 10
 
     curves = Curves(every=4)
-    fit(Stopped(), [curves], 30, memory)
+    fit(Stopped(), [curves, StepCheckpoint(100, folder=tmp_path)], 30, memory)
+    assert latest(tmp_path).name == "step=000010.ckpt"
     assert [step for step, _ in memory.curves["train/loss"]] == [4, 8]
     assert curves.state_dict()["count"] == 2
 
@@ -59,39 +62,30 @@ def test_a_short_last_accumulation_is_a_mean_of_what_there_was(regression, memor
     # 5 batches an epoch, accumulated by 2: Lightning steps after 2, 2 and 1
     module = regression(length=5)
     fit(module, [Curves(every=1)], 6, memory, accumulate_grad_batches=2)
-    seen = module.seen
-    expected = [sum(s) / len(s) for s in (seen[:2], seen[2:4], seen[4:5], seen[5:7], seen[7:9], seen[9:])]
+    expected = [np.mean(module.seen[a:b]) for a, b in ((0, 2), (2, 4), (4, 5), (5, 7), (7, 9), (9, 10))]
     assert [value for _, value in memory.curves["train/loss"]] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("accumulate", "interrupted"), [(1, 12), (2, 13)])  # at a point of the curve, between two
-def test_a_resumed_run_has_the_curves_of_an_uninterrupted_one(
-    regression, memory, fit, tmp_path, accumulate, interrupted
-):
+def test_a_run_resumed_between_two_points_has_the_curves_of_an_uninterrupted_one(regression, memory, fit, tmp_path):
     def curves():
         return Curves(every=4, spike_warmup=5, spike_window=10, spike_threshold=1.5)
 
-    knobs = {"accumulate_grad_batches": accumulate}
-    whole = curves()
+    knobs = {"accumulate_grad_batches": 2}
+    whole, resumed, again = curves(), curves(), type(memory)()
     fit(regression(), [whole], 30, memory, **knobs)
-    again = type(memory)()
-    fit(regression(), [curves(), StepCheckpoint(5, folder=tmp_path)], interrupted, again, **knobs)
+    fit(regression(), [curves(), StepCheckpoint(5, folder=tmp_path)], 13, again, **knobs)
     again.curves = {name: [p for p in points if p[0] % 4 == 0] for name, points in again.curves.items()}
-    resumed = curves()
-    module = regression(start=interrupted * accumulate)
-    fit(module, [resumed, StepCheckpoint(100, folder=tmp_path)], 30, again, ckpt=latest(tmp_path), **knobs)
-    assert again.curves == memory.curves
-    assert resumed.metrics == whole.metrics
+    knobs["ckpt"] = latest(tmp_path)
+    fit(regression(start=26), [resumed, StepCheckpoint(100, folder=tmp_path)], 30, again, **knobs)
+    assert again.curves == memory.curves and resumed.metrics == whole.metrics
     assert resumed.state_dict() == whole.state_dict()
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_nan_ends_the_run_before_a_checkpoint_has_it(regression, fit, tmp_path, accumulate):
-    module = regression(bad=[17 * accumulate])  # the 18th step
+def test_nan_ends_the_run_before_a_checkpoint_has_it(regression, fit, tmp_path):
+    module = regression(bad=[34])  # the 18th step
     callbacks = [Curves(every=100), StepCheckpoint(5, folder=tmp_path)]
-    with pytest.raises(FloatingPointError, match="^loss is nan at step 18 .*lr") as error:
-        fit(module, callbacks, 40, accumulate_grad_batches=accumulate)
-    assert "\n" not in str(error.value)
+    with pytest.raises(FloatingPointError, match="^loss is nan at step 18 [^\n]*lr[^\n]*$"):
+        fit(module, callbacks, 40, accumulate_grad_batches=2)
     assert module.trainer.global_step == 20, "found when the next checkpoint was due, not earlier"
     assert sorted(path.name for path in tmp_path.glob("step=*")) == ["step=000010.ckpt", "step=000015.ckpt"]
     state = torch.load(latest(tmp_path), weights_only=True)
@@ -130,9 +124,8 @@ def test_two_ranks_share_the_mean_of_what_they_report():
 
     trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(reduce=reduce))
     metrics = taken(Curves(ema=0.5), 1, [1.0, 2.0], [0.5, 0.5], trainer)
-    assert metrics["train/loss"] == (2.0 + 3.5) / 2
+    assert (metrics["train/loss"], metrics["train/grad_norm"]) == ((2.0 + 3.5) / 2, 0.625)
     assert metrics["train/loss_ema5"] == pytest.approx(averages([2.0, 3.5], 0.5)[-1])
-    assert metrics["train/grad_norm"] == 0.625
 
 
 def test_a_gradient_scaler_may_skip_a_step_but_no_loss_may_be_nan():

@@ -14,8 +14,7 @@ CONF = Path(hcexp.__file__).parents[1] / "conf" / "callbacks" / "default.yaml"
 def test_every_entry_is_a_callback_and_what_is_written_down_is_its_default():
     config = OmegaConf.create({"callbacks": OmegaConf.load(CONF)})
     built = {name: instantiate(entry) for name, entry in config.callbacks.items()}
-    kinds = [Curves, GradientNorms, Throughput, Progress, StepCheckpoint]
-    assert [type(callback) for callback in built.values()] == kinds
+    assert [*map(type, built.values())] == [Curves, GradientNorms, Throughput, Progress, StepCheckpoint]
     for name, callback in built.items():
         for knob in config.callbacks[name].keys() - {"_target_"}:
             assert getattr(callback, knob, None) == getattr(type(callback)(), knob, None), (name, knob)
@@ -35,6 +34,5 @@ def test_knobs_are_checked():
     for kind, where, wrong in refused:
         for knobs in wrong:
             name = "" if kind is SpikeScore else f".{next(iter(knobs))}"
-            with pytest.raises(ValueError, match=f"{where}{name} must .*, got") as error:
+            with pytest.raises(ValueError, match=rf"\A{where}{name} must .*, got.*\Z"):
                 kind(**knobs)
-            assert "\n" not in str(error.value)

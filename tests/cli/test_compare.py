@@ -17,7 +17,7 @@ def compare(hcexp, runs):
 
 
 def cells(out, name):
-    return next(line.split()[1:] for line in out.splitlines() if line.split()[:1] == [name])
+    return next(line.split()[1:] for line in out.splitlines() if line.startswith(f"{name} "))
 
 
 def test_what_differs_is_shown_and_nothing_else(trained, compare, runs):

@@ -8,7 +8,8 @@ from collections import namedtuple
 import pytest
 from hydra.errors import InstantiationException
 
-from hcexp.cli.errors import explain, nearest
+from hcexp.cli.errors import explain
+from hcexp.configuration import nearest
 
 
 @pytest.fixture

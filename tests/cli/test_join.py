@@ -21,7 +21,7 @@ def begun(hcexp, minute, tmp_path, monkeypatch):
             if len(drivers) == 1:
                 at_it(drivers)
 
-        monkeypatch.setattr("hcexp.study.run_points", run_points)
+        monkeypatch.setattr("hcexp.study.drive.run_points", run_points)
         status, _, err = hcexp("sweep", path, "--seeds", "3,5", "--workers", "1", *minute)
         assert status == 0, err
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hcexp import __version__
 from hcexp.cli import VERBS
 
 ROOT = Path(sys.modules["hcexp"].__file__).parents[1]
@@ -13,6 +14,7 @@ HEAVY = {"datasets", "lightning", "matplotlib", "mlflow", "numpy", "optuna", "pa
 
 
 def test_help_names_every_verb_and_what_each_does_with_an_example(hcexp):
+    assert hcexp("--version") == (0, f"hcexp {__version__}\n", "")
     for arguments in ([], ["--help"], ["-h"]):
         status, out, err = hcexp(*arguments)
         assert (status, err) == (0, "")
@@ -61,12 +63,6 @@ print(json.dumps(found))
     assert {name: heavy for name, heavy in json.loads(done.stdout.splitlines()[-1]).items() if heavy} == {}
 
 
-def test_the_version_is_the_packages(hcexp):
-    from hcexp import __version__
-
-    assert hcexp("--version") == (0, f"hcexp {__version__}\n", "")
-
-
 def test_python_m_hcexp_is_hcexp():
     done = subprocess.run([sys.executable, "-m", "hcexp", "trian"], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (2, "")
@@ -77,6 +73,7 @@ def test_an_unknown_verb_is_answered_with_the_nearest(refused):
     for verb, meant in (("trian", "train"), ("Sweep", "sweep"), ("reports", "report")):
         assert refused(verb).startswith(f"unknown verb {verb}, did you mean {meant}")
     assert refused("xyzzy") == "unknown verb xyzzy"
+    assert refused("bench", "--eager") == "unknown verb bench: write hcexp cost --measure compile=false,true"
 
 
 @pytest.fixture
@@ -94,11 +91,6 @@ def broken(hcexp, monkeypatch):
     return run
 
 
-def test_ctrl_c_is_one_line(broken):
-    line = "hcexp: stopped; the same command goes on from the last checkpoint\n"
-    assert broken(KeyboardInterrupt) == (130, "", line)
-
-
 def test_a_fault_of_the_program_shows_where_it_is(broken):
     for error in (RuntimeError("a tensor of no size"), KeyError("lost"), AttributeError("no such"), TypeError("x")):
         status, _, err = broken(error)
@@ -106,7 +98,9 @@ def test_a_fault_of_the_program_shows_where_it_is(broken):
         assert err.splitlines()[-1] == f"hcexp: error: {error}"
 
 
-def test_the_death_of_another_process_is_said_in_one_line(broken):
+def test_ctrl_c_and_the_death_of_another_process_are_said_in_one_line(broken):
+    line = "hcexp: stopped; the same command goes on from the last checkpoint\n"
+    assert broken(KeyboardInterrupt) == (130, "", line)
     for said in (
         "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:544] Connection closed by peer [127.0.0.1]:30241",
         "Application timeout caused pair closure: [../gloo/transport/tcp/unbound_buffer.cc:81]",

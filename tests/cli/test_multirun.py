@@ -8,7 +8,7 @@ from hydra.core.plugins import Plugins
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from hcexp.cli import multirun
-from hcexp.cli.grid import points
+from hcexp.cli.multirun import points
 from hcexp.configuration import compose
 from hcexp.run.run import Run
 
@@ -139,20 +139,13 @@ def test_a_run_that_fails_is_told_of_whoever_drew_its_values(
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_is_about_one_run_does_not_go_with_a_grid(refused, minute):
+def test_what_is_about_one_run_does_not_go_with_a_grid_and_a_launcher_can_send_the_task(refused, minute):
     for option in (["--config"], ["--resume", "runs/0123456789abcdef"]):
         assert refused("train", "-m", *option, *minute) == "-m trains a grid: leave --config and --resume out"
-
-
-def test_a_launcher_can_send_the_task_to_other_processes():
     assert pickle.loads(pickle.dumps(multirun.train)) is multirun.train
 
 
 def test_points_are_multiplied_as_hydra_does():
-    assert points(["a=1", "b=2,3", "c=range(2)", "hydra/launcher=basic"]) == [
-        ["a=1", "b=2", "c=0"],
-        ["a=1", "b=2", "c=1"],
-        ["a=1", "b=3", "c=0"],
-        ["a=1", "b=3", "c=1"],
-    ]
+    made = [["a=1", f"b={b}", f"c={c}"] for b in (2, 3) for c in (0, 1)]
+    assert points(["a=1", "b=2,3", "c=range(2)", "hydra/launcher=basic"]) == made
     assert points(["a=interval(0,1)"]) == []

@@ -51,12 +51,6 @@ def test_workers_make_the_same_tokens(prepare, tmp_path, monkeypatch):
     assert began == [2, 0, 0, 0]  # the validation sets are small
 
 
-def test_a_bad_number_of_workers(refused):
-    for workers in ("0", "-1", "many"):
-        line = refused("prepare", "--workers", workers)
-        assert line == f"argument --workers: {workers} must be a whole number, 1 or more"
-
-
 def test_a_mixture_shows_its_shares(hcexp, minute, tmp_path):
     sources = []
     for name, number in {"law": 40, "news": 5}.items():
@@ -72,12 +66,12 @@ def test_a_mixture_shows_its_shares(hcexp, minute, tmp_path):
     assert rows["law"][4] == "40" and rows["news"][4:] == ["5", "ran", "out"]
 
 
-def test_a_bad_weight_is_one_line(refused, minute, texts):
+def test_a_bad_weight_or_number_is_one_line(refused, minute, texts):
+    assert refused("prepare", "--workers", "0") == "argument --workers: 0 must be a whole number, 1 or more"
     kept = [argument for argument in minute if not argument.startswith(("data=", "data.files="))]
     line = refused("prepare", *kept, "data=mixture", f"data.mixture={{a: {{files: {texts}/train.txt, weight: -1}}}}")
     assert line == "data.mixture.a.weight=-1: allowed is a number greater than 0"
-    line = refused("prepare", *kept, "data=mixture")
-    assert line == "data.mixture must be given: add data.mixture=…"
+    assert refused("prepare", *kept, "data=mixture") == "data.mixture must be given: add data.mixture=…"
 
 
 def test_a_run_is_the_same_however_many_processes_made_its_tokens(make_run):

@@ -23,6 +23,8 @@ def test_every_run_is_listed_with_mode_state_and_measures(trained, listed):
     assert second[8] == f"{trained.dhc.result()['metrics']['local/mean/loss']:.3f}"
     assert third[:6] == [trained.stopped.identity, "dhc", "n=4", "tiny", "0", "failed"] and third[6] == "3/6"
     assert " ".join(why) == f"{trained.stopped.identity}: power cut"
+    losses = {run.identity: run.result()["metrics"]["local/mean/loss"] for run in (trained.pre_norm, trained.dhc)}
+    assert [line[0] for line in listed("--sort", "loss")][:2] == sorted(losses, key=losses.get)
 
 
 CHOSEN = {
@@ -50,13 +52,9 @@ def test_overrides_choose_among_the_runs(trained, listed, hcexp, runs, refused):
         lines = [line for line in listed(*wanted.split()) if not line[0].endswith(":")]
         assert [line[0] for line in lines] == [names[index] for index in found], wanted
     assert "no run with these values" in hcexp("runs", f"paths.runs={runs}", "residual=pre_norm", "seed=1")[1]
+    assert hcexp("runs", f"paths.runs={runs}/none")[:2] == (0, f"no run in {runs}/none\n")
     for wanted, line in REFUSED.items():
         assert refused("runs", f"paths.runs={runs}", wanted).startswith(line.format(runs))
-
-
-def test_runs_are_sorted_by_loss(trained, listed):
-    losses = {run.identity: run.result()["metrics"]["local/mean/loss"] for run in (trained.pre_norm, trained.dhc)}
-    assert [line[0] for line in listed("--sort", "loss")][:2] == sorted(losses, key=losses.get)
 
 
 def test_a_run_that_was_set_aside_keeps_its_curves(trained, listed, runs):
@@ -67,11 +65,6 @@ def test_a_run_that_was_set_aside_keeps_its_curves(trained, listed, runs):
     (aside / "result.json").write_text(json.dumps(result))
     (line,) = listed(folder=aside.parent)
     assert line[0] == aside.name and line[7] == "train" and float(line[6]) > 0
-
-
-def test_no_runs_are_no_error(hcexp, tmp_path):
-    status, out, _ = hcexp("runs", f"paths.runs={tmp_path}/none")
-    assert status == 0 and "no run in" in out
 
 
 def test_a_damaged_run_is_listed_as_such_and_the_others_too(trained, listed, runs):

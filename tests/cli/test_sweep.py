@@ -107,7 +107,7 @@ def test_a_signal_to_the_sweep_ends_it_in_order(sweep, monkeypatch, signum):
         finally:
             left.append(queue.tally().points)
 
-    monkeypatch.setattr("hcexp.study.run_points", run_points)
+    monkeypatch.setattr("hcexp.study.drive.run_points", run_points)
     before = signal.getsignal(signum)
     status, _, _ = sweep({"plain": ["residual=pre_norm"]})
     assert status == 128 + signum and left == [1]
@@ -131,18 +131,18 @@ def test_mlflow_is_told_of_a_killed_run_and_of_a_report_that_failed(sweep, track
         ended(Worker(claim, None, 0, time.monotonic(), killed=True), result)
         raise KeyboardInterrupt
 
-    def report(*_):
+    def report(*_, **__):
         raise OSError("no room for the report")
 
     def parent():
         return client.search_runs([experiment()], "tags.kind = 'sweep'")[0].info.status
 
-    monkeypatch.setattr("hcexp.study.run_points", run_points)
+    monkeypatch.setattr("hcexp.study.drive.run_points", run_points)
     status, out, _ = sweep({"plain": ["residual=pre_norm"]}, *tracked)
     assert status == 130 and "attempt 1 of 3  no output (exit status -9)" in out
     assert (client.get_run(made[0]).info.status, parent()) == ("FAILED", "KILLED")
-    monkeypatch.setattr("hcexp.study.run_points", lambda *_, **__: None)
-    monkeypatch.setattr("hcexp.cli.report.report", report)
+    monkeypatch.setattr("hcexp.study.drive.run_points", lambda *_, **__: None)
+    monkeypatch.setattr("hcexp.report.publish.publish", report)
     status, _, err = sweep({"plain": ["residual=pre_norm"]}, *tracked)
     assert status != 0 and "no room for the report" in err and parent() == "FAILED"
 

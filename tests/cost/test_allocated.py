@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from hcexp.configuration import build_model, compose
-from hcexp.cost import count_allocated, peak_bytes
-from hcexp.cost.allocated import Living
+from hcexp.cost.allocated import Living, count_allocated
+from hcexp.cost.memory import peak_bytes
 from hcexp.objective import NextToken
 from hcexp.run.module import TrainingModule
-from tests.cost.sequences import sequences as text
+from tests.cost.shared import sequences as text
 
 SIZES = ("model.d=64", "model.layers=2", "model.heads=4", "model.inner=160", "model.vocabulary_size=2000")
 LENGTH = 64

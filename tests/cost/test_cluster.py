@@ -1,6 +1,9 @@
 import pytest
 
-from hcexp.cost import Allocated, Cluster, Resident, device
+from hcexp.cost.allocated import Allocated
+from hcexp.cost.cluster import Cluster
+from hcexp.cost.devices import device
+from hcexp.cost.resident import Resident
 
 H200 = device("h200")
 HELD = Resident(weights=10e9, gradients=10e9, moments=20e9)

@@ -7,13 +7,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcexp.configuration import build_model, compose
-from hcexp.cost import attention_flops, count_flops
+from hcexp.cost.flops import attention_flops, count_flops
 from hcexp.model import LanguageModel
 from hcexp.paper import printed, table
 from hcexp.residual import Connection, PreNorm, hyper_connect
 from hcexp.residual.norm_scale import norm_scale
 from hcexp.residual.projection import normed_projection
-from tests.cost.sequences import sequences
+from tests.cost.shared import sequences
 from tests.registered import MODES
 
 SIZES = {"model.d": 64, "model.layers": 2, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
@@ -101,18 +101,14 @@ def operator_flops(*overrides, length=8):
     return counted
 
 
-def test_the_code_does_what_the_operator_needs():
+def test_the_code_does_what_the_operator_needs_and_altup_does_with_less():
     for n in (2, 3):  # of one stream einsum makes no matrix product
         shc = flops("residual=shc", f"residual.n={n}").residual / SIZES["model.layers"]
         assert operator_flops("residual=shc", f"residual.n={n}") == shc
         # The coefficients of DHC come on top, and as many operations again go into them.
         assert operator_flops("residual=dhc", f"residual.n={n}") == shc
-
-
-def test_altup_does_with_less_than_the_operator():
-    """The operator multiplies by zeros and ones that AltUp's code never makes: picking the active stream, carrying
-    what a layer has made so far."""
-    for n in (1, 3):
+        # The operator multiplies by zeros and ones that AltUp's code never makes: picking the active stream, carrying
+        # what a layer has made so far.
         needed = operator_flops("residual=altup", f"residual.n={n}", "residual.per=sublayer")
         assert needed == 2 * VECTOR * ((n + 1) ** 2 + 2 * (n + 1)) > 2 * VECTOR * (n * n + n)
 
@@ -128,17 +124,17 @@ def test_what_is_frozen_needs_no_gradient(n):
 
 
 class Applied(PreNorm):
-    """Pre-norm with a connection that does one thing more to its hidden vectors."""
+    """Pre-norm with a connection that does one thing more to its hidden vectors, and may take its norm apart."""
 
     def __init__(self, d, kinds, norm, *, operation):
         super().__init__(d, kinds, norm)
-        self.connections = nn.ModuleList(Applying(d, operation) for _ in kinds)
+        self.connections = nn.ModuleList(Applying(d, operation, norm) for _ in kinds)
 
 
 class Applying(Connection):
-    def __init__(self, d, operation):
+    def __init__(self, d, operation, norm):
         super().__init__()
-        self.operation = operation
+        self.operation, self.norm = operation, norm(d)
         self.one, self.vector = nn.Parameter(torch.ones(1, 1)), nn.Parameter(torch.ones(d))
         self.matrix, self.few = nn.Parameter(torch.ones(d, d)), nn.Parameter(torch.ones(3))
 
@@ -167,10 +163,10 @@ PRODUCTS = {
 }
 
 
-def flops_of(operation):
+def flops_of(operation, **sizes):
     make = partial(Applied, operation=operation)
     with torch.device("meta"):
-        model = LanguageModel(make, d=d, layers=1, heads=4, inner=80, vocabulary_size=300)
+        model = LanguageModel(make, d=d, layers=1, heads=4, inner=80, vocabulary_size=300, **sizes)
     return count_flops(model, sequences(16))
 
 
@@ -198,20 +194,6 @@ def test_what_is_no_product_of_hidden_vectors_does_not_count(operation):
     assert flops_of(operation).residual == 0
 
 
-class Touching(Applying):
-    """A connection that takes its norm apart."""
-
-    def __init__(self, d, operation, norm):
-        super().__init__(d, operation)
-        self.norm = norm(d)
-
-
-class TakingApart(Applied):
-    def __init__(self, d, kinds, norm, *, operation):
-        super().__init__(d, kinds, norm, operation=operation)
-        self.connections = nn.ModuleList(Touching(d, operation, norm) for _ in kinds)
-
-
 @pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
 @pytest.mark.parametrize(
     ("operation", "vectors"),
@@ -224,12 +206,8 @@ class TakingApart(Applied):
     ],
 )
 def test_a_mode_may_take_its_norm_apart(norm, operation, vectors):
-    make = partial(TakingApart, operation=operation)
-    with torch.device("meta"):
-        model = LanguageModel(make, d=d, layers=1, heads=4, inner=80, vocabulary_size=300, norm=norm)
-    found = count_flops(model, sequences(16))
-    assert found.residual == 2 * VECTOR * vectors
-    assert found.training == 3 * found.forward
+    found = flops_of(operation, norm=norm)
+    assert found.residual == 2 * VECTOR * vectors and found.training == 3 * found.forward
 
 
 def test_the_length_of_the_sequence_changes_nothing_but_attention():
@@ -274,6 +252,7 @@ TABLE_8 = {
     "label", [pytest.param(label, marks=[] if label == "DHC×4" else pytest.mark.slow) for label in TABLE_8]
 )
 def test_table_8_to_a_thousandth(label):
+    assert set(TABLE_8) == {label for label in table(8).labels if "MoE" not in label}, "none is left out"
     model, mode, n = TABLE_8[label]
     config = compose([f"model={model}", f"residual={mode}", *([] if n is None else [f"residual.n={n}"])])
     found = count_flops(build_model(config), sequences(2048))
@@ -283,7 +262,3 @@ def test_table_8_to_a_thousandth(label):
         assert round(found.residual / 1e9, 4) == row["hc_gflops"]
     if mode == "dhc":  # the paper leaves a part of the projection out
         assert row["hc_gflops"] < found.residual / 1e9 < 1.3 * row["hc_gflops"]
-
-
-def test_no_dense_row_of_table_8_is_left_out():
-    assert set(TABLE_8) == {label for label in table(8).labels if "MoE" not in label}

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from hcexp.cost import activation_bytes, peak_bytes
+from hcexp.cost.memory import activation_bytes, peak_bytes
 
 OLMO_1B = {"d": 2048, "layers": 16, "heads": 16, "sequence_length": 2048, "batch": 8}
 

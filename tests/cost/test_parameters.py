@@ -1,7 +1,7 @@
 import pytest
 
 from hcexp.configuration import build_model, compose
-from hcexp.cost import count_parameters
+from hcexp.cost.parameters import count_parameters
 from hcexp.paper import printed, table
 
 SIZES = {"model.d": 48, "model.layers": 3, "model.heads": 4, "model.inner": 80, "model.vocabulary_size": 300}
@@ -70,13 +70,11 @@ def test_a_widened_embedding_changes_the_network_and_not_the_mode():
 @pytest.mark.parametrize("n", [1, 4])
 def test_frozen_parts_are_counted_as_frozen(n):
     b, wc = SUBLAYERS * n, SUBLAYERS * n * (n + 1)
-    shc = ["residual=shc", f"residual.n={n}"]
-    assert count(*shc).frozen == 0
-    assert count(*shc, "residual.train_b=false").frozen == b
-    assert count(*shc, "residual.train_wc=false").frozen == wc
-    dhc = ["residual=dhc", f"residual.n={n}"]
-    assert count(*dhc, "residual.train_b=false").frozen == b + SUBLAYERS * (d + 1)
-    assert count(*dhc, "residual.train_wc=false").frozen == wc + SUBLAYERS * (d * (n + 1) + 1)
+    for mode, of_b, of_wc in (("shc", 0, 0), ("dhc", d + 1, d * (n + 1) + 1)):
+        options = [f"residual={mode}", f"residual.n={n}"]
+        assert count(*options).frozen == 0
+        assert count(*options, "residual.train_b=false").frozen == b + SUBLAYERS * of_b
+        assert count(*options, "residual.train_wc=false").frozen == wc + SUBLAYERS * of_wc
 
 
 # The rows of Table 7, but for those of a mixture of experts: (label, model, residual mode).
@@ -93,12 +91,9 @@ TABLE_7 = [
 
 @pytest.mark.parametrize(("label", "model", "mode"), TABLE_7, ids=[label for label, *_ in TABLE_7])
 def test_table_7_to_the_last_integer(label, model, mode):
+    assert {label for label, *_ in TABLE_7} == {label for label in table(7).labels if "MoE" not in label}
     row = printed(7, label).row
     counts = count_parameters(build_model(compose([f"model={model}", *mode])))
     assert counts.total == row["total_exact"]
     assert counts.residual == (row["hc_params_exact"] or 0)
     assert f"{counts.total / 1e9:.8f}" == f"{row['total_b']:.8f}"
-
-
-def test_no_dense_row_of_table_7_is_left_out():
-    assert {label for label, *_ in TABLE_7} == {label for label in table(7).labels if "MoE" not in label}

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hcexp.configuration import build_model, compose
-from hcexp.cost import replicated, sharded, single
+from hcexp.cost.resident import replicated, sharded, single
 
 SIZES = ("model.d=32", "model.layers=4", "model.heads=2", "model.inner=48", "model.vocabulary_size=128")
 EMBEDDING, BLOCK = 128 * 32, 4 * 32 * 32 + 3 * 32 * 48

@@ -3,7 +3,8 @@ from functools import partial
 
 import pytest
 
-from hcexp.cost import interleave, ratio, ratio_quartiles, speed
+from hcexp.cost import speed
+from hcexp.cost.speed import interleave, ratio, ratio_quartiles
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from hcexp.configuration import build_model, compose
-from hcexp.cost import count_traffic
-from hcexp.cost.traffic import Traffic
+from hcexp.cost.traffic import Traffic, count_traffic
 
 SIZES = ("model.d=64", "model.layers=2", "model.heads=4", "model.inner=80", "model.vocabulary_size=300")
 

@@ -3,8 +3,6 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +16,15 @@ from hcexp.data.text.tokens.shards import ShardWriter
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> TextTokenizer:
+def tokenizer():
     return TextTokenizer()
 
 
 @pytest.fixture
-def counting_store(tmp_path: Path) -> Callable[..., TokenStore]:
+def counting_store(tmp_path):
     """A store whose token i is i, so that a window says where it was read."""
 
-    def make(tokens: int, shard_tokens: int = 7) -> TokenStore:
+    def make(tokens, shard_tokens=7):
         writer = ShardWriter(tmp_path / f"store{tokens}", 1 << 16, shard_tokens)
         writer.append(np.arange(tokens))
         writer.close(documents=1, bytes=tokens, eos_id=0)
@@ -36,10 +34,10 @@ def counting_store(tmp_path: Path) -> Callable[..., TokenStore]:
 
 
 @pytest.fixture
-def word_tokenizer(tmp_path: Path) -> Callable[[dict[str, int]], Path]:
+def word_tokenizer(tmp_path):
     """A tokenizer.json with one entry a word."""
 
-    def make(vocabulary: dict[str, int]) -> Path:
+    def make(vocabulary):
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         tokenizer.add_special_tokens([word for word in vocabulary if word.startswith("<")])
@@ -52,7 +50,7 @@ def word_tokenizer(tmp_path: Path) -> Callable[[dict[str, int]], Path]:
 
 
 @pytest.fixture
-def mixed_folder(tmp_path: Path) -> Path:
+def mixed_folder(tmp_path):
     """One folder with every format; the documents are a, b, … in the order of the file names."""
     folder = tmp_path / "mixed"
     (folder / "deeper").mkdir(parents=True)
@@ -67,7 +65,7 @@ def mixed_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def three_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_files(tmp_path_factory):
     """A folder of three files, whose documents say where they are from and differ in length."""
     folder = tmp_path_factory.mktemp("three")
     for name, length in {"a": 30, "b": 3, "c": 12}.items():
@@ -77,10 +75,10 @@ def three_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def mixture(three_files: Path) -> Callable[..., Mixture]:
+def mixture(three_files):
     """A mixture of the three files by the weights of their names."""
 
-    def make(**weights: float) -> Mixture:
+    def make(**weights):
         return Mixture({name: {"files": three_files / f"{name}.jsonl", "weight": w} for name, w in weights.items()})
 
     return make
@@ -90,14 +88,14 @@ def mixture(three_files: Path) -> Callable[..., Mixture]:
 def at_once(tmp_path, monkeypatch):
     """What forked processes give that call the same at once, and how often they called `slowed`, a name of `of`."""
 
-    def at_once(call: Callable, processes: int, of: object, slowed: str) -> tuple[list, int]:
+    def at_once(call, processes, of, slowed):
         def slowly(*arguments):
             with (tmp_path / "calls").open("a") as file:
                 file.write(".")
             time.sleep(0.4)  # long enough for the others to arrive
             return genuine(*arguments)
 
-        def put() -> None:
+        def put():
             os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a forked process has none of the tokenizer's threads
             found.put(call())
 

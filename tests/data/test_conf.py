@@ -39,18 +39,15 @@ def test_published_corpora_are_pinned_and_say_their_licence(build):
     assert [bool(starts.match(row)) for row in rows] == [False, True, False, False, True, False]
 
 
-def test_the_shipped_corpus(build, tmp_path):
+def test_the_shipped_corpus_and_ones_own_files_and_tokenizer(build, mixed_folder, word_tokenizer, tmp_path):
     data = build("seed=3")
     assert (data.sequence_length, data.batch_size, data.max_tokens, data.seed) == (256, 4, None, 3)
     assert data.cache == tmp_path / "cache" and len(data.source.files) == 4
     with pytest.raises(ValueError, match="vocabulary_size=100"):
         build("model.vocabulary_size=100").prepare()
-
-
-def test_ones_own_files_and_tokenizer(build, mixed_folder, word_tokenizer):
     path = word_tokenizer({"<unk>": 0, "</s>": 1, "a": 2})
-    data = build("data=local", f"data.files=[{mixed_folder}/1.txt,{mixed_folder}/2.jsonl]",
-                 "data.sequence_length=4", f"data.tokenizer={path}", "data.eos='</s>'")  # fmt: skip
+    files = f"data.files=[{mixed_folder}/1.txt,{mixed_folder}/2.jsonl]"
+    data = build("data=local", files, "data.sequence_length=4", f"data.tokenizer={path}", "data.eos='</s>'")
     assert len(data.source.files) == 2
     assert data.batches()[0][0].shape == (4, 4) and data.store.vocabulary_size == 3
 
@@ -62,24 +59,18 @@ def test_the_hub_and_a_mixture(build, mixed_folder):
     source = build(*commit, "+data.data_files=[a,b]", "+data.file_seed=3").source
     assert (source.data_files, source.file_seed) == (["a", "b"], 3)
     a, b = f"files: {mixed_folder}/2.jsonl, weight: 1", f"files: [{mixed_folder}/4.parquet], weight: 2.5"
-    store = build("data=mixture", f"data.mixture={{a: {{{a}}}, b: {{{b}}}}}", "data.sequence_length=2").store
-    assert {name: (one["weight"], one["documents"]) for name, one in store.sources.items()} == {
-        "a": (1, 2),
-        "b": (2.5, 2),
-    }
+    sources = build("data=mixture", f"data.mixture={{a: {{{a}}}, b: {{{b}}}}}", "data.sequence_length=2").store.sources
+    assert {name: (of["weight"], of["documents"]) for name, of in sources.items()} == {"a": (1, 2), "b": (2.5, 2)}
 
 
 def test_what_must_be_given_or_is_too_much_is_named(build):
+    several = "corpus +data.hub=a/b +data.files=c"
     for choice, error, message in [
         ("local", MissingMandatoryValue, "data.files"),
         ("hub", MissingMandatoryValue, "data.hub"),
         ("mixture", MissingMandatoryValue, "data.mixture"),
         ("hub data.hub=a/b", InstantiationException, "revision=null of hub=a/b: allowed is a commit"),
-        (
-            "corpus +data.hub=a/b +data.files=c",
-            InstantiationException,
-            "give one of files, hub and mixture",
-        ),
+        (several, InstantiationException, "give one of files, hub and mixture"),
     ]:
         with pytest.raises(error, match=message):
             build(*f"data={choice}".split())

@@ -10,8 +10,7 @@ def test_one_small_file_a_domain_with_one_column_in_zstd():
         assert sorted(path.name for path in folder.iterdir()) == [f"{domain}.parquet" for domain in build.DOMAINS]
         for path in folder.iterdir():
             file = pq.ParquetFile(path)
-            assert file.schema.names == ["text"]
-            assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+            assert (file.schema.names, file.metadata.row_group(0).column(0).compression) == (["text"], "ZSTD")
             sizes[path] = sum(len(document.text.encode()) for document in LocalSource(path).read())
     train = [size for path, size in sizes.items() if path.parent == corpus.TRAIN]
     assert max(train) <= 0.4 * sum(train)

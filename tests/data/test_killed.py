@@ -18,7 +18,7 @@ def journals(cache: Path) -> list[str]:
     return [path.read_text() for path in cache.glob(f"*/{JOURNAL}")]
 
 
-def kill_in_its_middle(act, cache: Path, workers: int) -> None:
+def kill_in_its_middle(act, cache, workers):
     """Act in a process of its own, and kill it once it has gone on, and a moment later."""
     before = journals(cache)
     pid = os.fork()

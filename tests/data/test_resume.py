@@ -57,12 +57,10 @@ def fit(tmp_path_factory, data):
         failure = LambdaCallback(on_exception=lambda trainer, *_: trainer.save_checkpoint(folder / "failed.ckpt"))
         # Without the first the callback of every run, which also rewinds a checkpoint.
         callbacks = [each_step if save_each else StepCheckpoint(folder=folder), failure]
-        trainer = Trainer(
-            max_steps=steps, accumulate_grad_batches=accumulate, callbacks=callbacks, logger=logger,
-            log_every_n_steps=1, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
-            num_sanity_val_steps=0, check_val_every_n_epoch=None, val_check_interval=interval,
-            limit_val_batches=1 if interval else 0,
-        )  # fmt: skip
+        knobs = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+        knobs |= {"val_check_interval": interval, "limit_val_batches": 1 if interval else 0, "num_sanity_val_steps": 0}
+        knobs |= {"accumulate_grad_batches": accumulate, "check_val_every_n_epoch": None, "log_every_n_steps": 1}
+        trainer = Trainer(max_steps=steps, callbacks=callbacks, logger=logger, **knobs)
         try:
             trainer.fit(model, data.train_loader(trainer), [[0]], ckpt_path=resume, weights_only=False)
         except InterruptedError:
@@ -99,11 +97,14 @@ def test_an_uninterrupted_run_sees_each_steps_batch(fit, data, monkeypatch, accu
 
 
 @pytest.mark.parametrize(("accumulate", "interval"), [(1, None), (3, None), (3, 6)])
-def test_resumed_from_a_checkpoint_of_a_step(fit, whole, accumulate, interval):
+def test_resumed_from_a_checkpoint_of_a_step_or_extended(fit, whole, accumulate, interval):
     whole = whole(accumulate, interval)
-    for stop in (1, 4, STEPS):
-        found = fit(accumulate, interval, resume=whole.folder / f"step={stop}.ckpt")
-        assert_goes_on(found, whole, accumulate, stop)
+    checkpoints = {whole.folder / f"step={stop}.ckpt": stop for stop in (1, 4, STEPS)}
+    if (accumulate, interval) == (3, None):
+        finished = fit(3, steps=2, save_each=True).folder
+        checkpoints |= {finished / "last.ckpt": 2, finished / "step=2.ckpt": 2}
+    for checkpoint, stop in checkpoints.items():
+        assert_goes_on(fit(accumulate, interval, resume=checkpoint), whole, accumulate, stop)
 
 
 @pytest.mark.parametrize("validate_every", [None, 2])
@@ -113,9 +114,3 @@ def test_resumed_from_a_failure_even_between_micro_batches(fit, whole, accumulat
     failed = fit(accumulate, interval, fail_at=fail_at).folder / "failed.ckpt"
     found = fit(accumulate, interval, resume=failed)
     assert_goes_on(found, whole(accumulate, interval), accumulate, fail_at // accumulate)
-
-
-@pytest.mark.parametrize("name", ["last.ckpt", "step=2.ckpt"])
-def test_a_finished_run_is_extended(fit, whole, name):
-    finished = fit(3, steps=2, save_each=True).folder
-    assert_goes_on(fit(3, resume=finished / name), whole(3), 3, stop=2)

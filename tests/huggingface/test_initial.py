@@ -9,13 +9,13 @@ import torch
 
 from hcexp.disk.checksum import file_checksum
 from hcexp.huggingface import OlmoWeights
-from tests.huggingface.conftest import NETWORKS, Made, tokens
+from tests.huggingface.conftest import NETWORKS, Made, same_logits, tokens
 
 
 def started(folder, mode="pre_norm", seed=0, **knobs):
     """A network as its training starts."""
     made = Made(mode, **knobs)
-    made.network.initial = OlmoWeights(str(folder), made.model, made.network)
+    made.network.initial = OlmoWeights(folder, made.model, made.network)
     made.network.reset_parameters(seed)
     return made.network
 
@@ -26,13 +26,11 @@ def assert_same(one, other, names=lambda name: True):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("save", [{}, {"max_shard_size": "30KB"}], ids=["one file", "shards"])
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("tied, save", [(True, {}), (False, {"max_shard_size": "30KB"})], ids=["tied", "in shards"])
 def test_pre_norm_starts_as_the_olmo(olmo, tied, save):
     theirs, folder = olmo(tie_word_embeddings=tied, save=save)
-    expected = theirs(tokens()).logits
-    assert expected.std() > 0.1
-    torch.testing.assert_close(started(folder, tied=tied, seed=5)(tokens()), expected, rtol=1e-5, atol=1e-5)
+    assert theirs(tokens()).logits.std() > 0.1 and (len(list(folder.glob("*.safetensors"))) > 1) == bool(save)
+    same_logits(started(folder, tied=tied, seed=5)(tokens()), theirs(tokens()).logits)
 
 
 @torch.no_grad()
@@ -43,12 +41,11 @@ def test_hyper_connections_start_as_the_olmo(olmo, mode):
     expected, plain = theirs(tokens()).logits, started(folder)
     eps = plain.stream.norm.eps
     for n in (1, 2, 3, 4, 8):
-        mean = started(folder, mode, residual={"n": n, "reduce": "mean"})(tokens())
-        torch.testing.assert_close(mean, expected, rtol=1e-5, atol=1e-5)
+        same_logits(started(folder, mode, residual={"n": n, "reduce": "mean"})(tokens()), expected)
         total = started(folder, mode, residual={"n": n})(tokens())
         assert (total - expected).norm() < 1e-5 * expected.norm()
         plain.stream.norm.eps = eps / n**2
-        torch.testing.assert_close(total, plain(tokens()), rtol=1e-5, atol=1e-5)
+        same_logits(total, plain(tokens()))
 
 
 def test_no_init_factor_falls_on_loaded_weights_and_the_mode_starts_as_ever(olmo):
@@ -61,20 +58,14 @@ def test_no_init_factor_falls_on_loaded_weights_and_the_mode_starts_as_ever(olmo
     assert_same(started(folder, "dhc", norm_affine=True), drawn, lambda name: name.startswith("stream."))
 
 
-def test_what_was_exported_is_read_back(exported):
-    trained, folder, _ = exported("pre_norm", "untied")
+def test_it_reads_what_was_exported_and_what_older_versions_of_transformers_wrote(exported, tmp_path):
+    trained, folder, _ = exported("pre_norm", "untied")  # with another rope_theta
     assert_same(started(folder, **NETWORKS["untied"]), trained.network)
-
-
-def test_it_reads_what_older_versions_of_transformers_wrote(olmo):
-    theirs, folder = olmo(rope_parameters={"rope_type": "default", "rope_theta": 500.0})
-    new = started(folder, rope_theta=500.0)
+    shutil.copytree(folder, tmp_path / "new")
     config = json.loads((folder / "config.json").read_text())
-    del config["rope_parameters"]
-    (folder / "config.json").write_text(json.dumps({**config, "rope_theta": 500.0, "rope_scaling": None}))
-    assert_same(started(folder, rope_theta=500.0), new)
-    with torch.no_grad():
-        torch.testing.assert_close(new(tokens()), theirs(tokens()).logits, rtol=1e-5, atol=1e-5)
+    rope = {"rope_type": "default", "rope_theta": config.pop("rope_theta")}
+    (tmp_path / "new" / "config.json").write_text(json.dumps({**config, "rope_parameters": rope}))
+    assert_same(started(tmp_path / "new", **NETWORKS["untied"]), trained.network)
 
 
 def refused(folder, error=ValueError, **knobs):
@@ -105,42 +96,35 @@ def test_another_padding_of_the_vocabulary_is_named_with_what_fits(olmo, rows, m
     started(folder, pad_vocabulary_to=fitting, **knobs)
 
 
-def test_another_model_or_an_olmo_that_does_more_is_refused(olmo):
+def test_what_is_no_fitting_olmo_is_refused(olmo):
     _, folder = olmo()
-    assert refused(folder, vocabulary_size=129).endswith(
-        f"pads to 256, but init_from={folder} has 128 rows: it has too few"
-    )
+    assert refused(folder, vocabulary_size=129).endswith(f"init_from={folder} has 128 rows: it has too few")
     path = folder / "config.json"
     config = json.loads(path.read_text())
     for keys, line in (
-        ({"clip_qkv": 8.0}, "has clip_qkv=8.0, which the network here has not: allowed is clip_qkv=None"),
-        ({"attention_bias": True}, "has attention_bias=True"),
-        ({"hidden_act": "gelu"}, "has hidden_act=gelu"),
-        ({"num_key_value_heads": 2}, "has num_key_value_heads=2, which the network here has not: allowed is num_key_v"),
-        ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, "has rope_type=linear"),
-        ({"model_type": "olmo2"}, "has model_type=olmo2: it must be olmo"),
-        ({"model_type": "hcexp"}, "has model_type=hcexp: it must be olmo"),
+        ({"clip_qkv": 8.0}, " has clip_qkv=8.0, which the network here has not: allowed is clip_qkv=None"),
+        ({"attention_bias": True}, " has attention_bias=True"),
+        ({"hidden_act": "gelu"}, " has hidden_act=gelu"),
+        ({"num_key_value_heads": 2}, " has num_key_value_heads=2"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, " has rope_type=linear"),
+        ({"model_type": "olmo2"}, " has model_type=olmo2: it must be olmo"),
     ):
         path.write_text(json.dumps({**config, **keys}))
-        assert refused(folder).startswith(f"init_from={folder} {line}")
+        assert refused(folder).startswith(f"init_from={folder}{line}")
     path.write_text(json.dumps({key: value for key, value in config.items() if key != "hidden_size"}))
     assert "its config.json has no hidden_size" in refused(folder)
     path.write_text("{")
     assert refused(folder).startswith(f"init_from={folder}: its config.json is damaged")
     path.unlink()
     assert refused(folder, FileNotFoundError) == f"init_from={folder} has no config.json"
-
-
-def test_weights_of_other_shapes_or_names_are_refused(olmo):
-    _, folder = olmo()
-    _, other = olmo("other", num_hidden_layers=1)
-    _, wide = olmo("wide", hidden_size=64)
-    shutil.copy(other / "model.safetensors", folder / "model.safetensors")
-    with pytest.raises(ValueError, match="has no weight model.layers.1.self_attn.q_proj.weight"):
-        started(folder)
-    shutil.copy(wide / "model.safetensors", folder / "model.safetensors")
-    with pytest.raises(ValueError, match=r"has model.embed_tokens of shape \(128, 64\), where .* has \(128, 32\)"):
-        started(folder)
+    path.write_text(json.dumps(config))
+    for name, key, value, line in (
+        ("short", "num_hidden_layers", 1, "has no weight model.layers.1."),
+        ("wide", "hidden_size", 64, "has model.embed_tokens of shape (128, 64), "),
+    ):
+        _, other = olmo(name, **{key: value})
+        shutil.copy(other / "model.safetensors", folder / "model.safetensors")
+        assert line in refused(folder)
 
 
 def test_what_is_nowhere_is_named():
@@ -162,21 +146,20 @@ def test_the_hub_tells_the_checksum_and_gives_the_weights_of_one_commit_later(ol
         return shutil.copytree(local, hub, dirs_exist_ok=True)
 
     def told(name, revision, files_metadata):
-        lfs = {path.name: SimpleNamespace(sha256=file_checksum(path)) for path in local.glob("*.safetensors")}
-        return SimpleNamespace(
-            siblings=[SimpleNamespace(rfilename=file, lfs=lfs[file]) for file in reversed(sorted(lfs))]
-        )
+        files = {path.name: file_checksum(path) for path in sorted(local.glob("*.safetensors"), reverse=True)}
+        lfs = [SimpleNamespace(rfilename=name, lfs=SimpleNamespace(sha256=sha256)) for name, sha256 in files.items()]
+        return SimpleNamespace(siblings=lfs)
 
     monkeypatch.setattr("hcexp.huggingface.initial.hf_hub_download", lambda name, file: str(hub / file))
     monkeypatch.setattr("hcexp.huggingface.initial.snapshot_download", download)
     monkeypatch.setattr("hcexp.huggingface.initial.model_info", told)
     made = Made()
     made.network.initial = OlmoWeights("an/olmo", made.model, made.network)
-    checksum = OlmoWeights(str(local), made.model, made.network).checksum
+    checksum = OlmoWeights(local, made.model, made.network).checksum
     assert made.network.initial.checksum == checksum and not asked
     made.network.reset_parameters(0)
     assert asked == [("an/olmo", "c0ffee")]
     with torch.no_grad():
-        torch.testing.assert_close(made.network(tokens()), theirs(tokens()).logits, rtol=1e-5, atol=1e-5)
+        same_logits(made.network(tokens()), theirs(tokens()).logits)
     monkeypatch.setattr("hcexp.huggingface.initial.model_info", lambda *a, **k: 1 / 0)  # away: what is here tells it
     assert OlmoWeights("an/olmo", made.model, made.network).checksum == checksum

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, pad
 from hcexp.data import TextTokenizer
 from hcexp.huggingface.network import build
 from hcexp.huggingface.pretrained import Attended
-from tests.huggingface.conftest import load, tokens
+from tests.huggingface.conftest import load, same_logits, tokens
 
 
 @pytest.fixture
@@ -34,17 +34,15 @@ def folder(exported, tmp_path):
 
 @torch.no_grad()
 def test_what_it_is_asked_for_is_what_it_gives(trained, model):
-    expected = trained.network(tokens())
-    logits = model(tokens()).logits
+    expected, logits = trained.network(tokens()), model(tokens()).logits
     loss = cross_entropy(expected[:, :-1].flatten(0, 1), tokens()[:, 1:].flatten())
     torch.testing.assert_close(model(tokens(), labels=tokens()).loss, loss)
     assert model(tokens(), logits_to_keep=3).logits.equal(logits[:, -3:])
     assert model(tokens(), logits_to_keep=torch.tensor([4, 7])).logits.equal(logits[:, [4, 7]])
     assert model(tokens(), return_dict=False)[0].equal(logits)
     assert model(tokens(), use_cache=False).past_key_values is None
-    for unknown in ("position_ids", "inputs_embeds"):
-        with pytest.raises(TypeError, match=unknown):
-            model(tokens(), **{unknown: None})
+    with pytest.raises(TypeError, match="position_ids"):
+        model(tokens(), position_ids=None)
 
 
 @torch.no_grad()
@@ -54,10 +52,9 @@ def test_padding_changes_no_text(model, front, behind):
     mask = pad(torch.ones_like(text), (front, behind))
     batch = torch.cat((pad(text, (front, behind), value=7), tokens(batch=1, seq=17)))
     found = model(batch, attention_mask=torch.cat((mask, torch.ones(1, 17, dtype=torch.int64)))).logits
-    assert found.isfinite().all()
     assert Attended(None, torch.cat((mask, mask)), 17, mask.device).mask.any(-1).all()  # or kernels give nan
-    torch.testing.assert_close(found[:1, front : front + 12], model(text).logits, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found[1:], model(batch[1:]).logits, rtol=1e-5, atol=1e-5)
+    same_logits(found[:1, front : front + 12], model(text).logits)
+    same_logits(found[1:], model(batch[1:]).logits)
 
 
 def test_a_mask_that_means_something_else_is_refused(model):
@@ -78,10 +75,10 @@ def test_it_is_saved_and_loaded_again_with_a_vocabulary_of_another_size(folder, 
     again = load(tmp_path / "again")
     found = again(tokens()).logits
     assert found.shape[-1] == 140 and found[..., :128].equal(expected)
-    assert again.generation_config.use_cache is True and again.get_input_embeddings().weight.shape == (140, 32)
+    assert again.generation_config.use_cache is True
     tie = again.get_input_embeddings()
     again.set_output_embeddings(tie)
-    assert again.get_output_embeddings() is tie
+    assert again.get_output_embeddings() is tie and tie.weight.shape == (140, 32)
 
 
 def test_the_harness_generates_with_it(exported, monkeypatch):
@@ -111,8 +108,7 @@ def test_from_the_configuration_alone_it_is_drawn_as_for_training_and_trains(tra
     assert all(parameter.grad is not None for parameter in drawn.parameters())
     fresh = build(trained.model, trained.residual)
     fresh.reset_parameters(0)
-    for name, weight in drawn.network.state_dict().items():
-        assert weight.equal(fresh.state_dict()[name]), name
+    torch.testing.assert_close(drawn.network.state_dict(), fresh.state_dict(), rtol=0, atol=0)
 
 
 def test_what_no_file_holds_is_made_at_loading(trained, folder, monkeypatch):
@@ -132,11 +128,10 @@ def test_what_no_file_holds_is_made_at_loading(trained, folder, monkeypatch):
     monkeypatch.setattr(DynamicHyperConnections, "reset_parameters", with_order)
     loaded = load(folder).network
     assert loaded.stream.order.tolist() == [0, 1, 2]
-    for name, weight in trained.network.state_dict().items():
-        assert loaded.state_dict()[name].equal(weight), name
+    torch.testing.assert_close(loaded.state_dict(), trained.network.state_dict(), rtol=0, atol=0)
 
 
-def test_a_folder_that_is_not_whole_or_not_trusted_is_refused(trained, folder):
+def test_a_folder_that_is_not_whole_or_not_trusted_is_refused(trained, folder, monkeypatch):
     from transformers import AutoModelForCausalLM
 
     with pytest.raises(ValueError, match="trust_remote_code"):
@@ -152,8 +147,6 @@ def test_a_folder_that_is_not_whole_or_not_trusted_is_refused(trained, folder):
     with pytest.raises(ValueError, match="lack the weight network.blocks.1.attention.out.weight"):
         load(folder)
 
-
-def test_where_the_package_is_missing_the_folder_says_how_to_install_it(folder, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] in ("hcexp", "transformers_modules")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "hcexp", None)

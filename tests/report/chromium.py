@@ -126,7 +126,7 @@ class Chromium:
     def _note(self, event, told):
         if event == "Page.loadEventFired":
             self._loaded = True
-        elif event == "Network.requestWillBeSent":
+        elif event == "Network.requestWillBeSent" and not told["request"]["url"].startswith("data:"):
             self.requests.append(told["request"]["url"])
         elif event == "Runtime.exceptionThrown" or (
             event == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert")

@@ -1,20 +1,18 @@
 import csv
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from omegaconf import OmegaConf
 
-from hcexp.analysis.tables import weights
-from hcexp.analysis.written import About, Connections, Numbers, write_about, write_numbers
+from hcexp.analysis.folder import Manifest, write_manifest, write_numbers
+from hcexp.analysis.tables import Connections, Numbers, frame, matrix_cells
 from hcexp.configuration import compose
-from hcexp.report import build
-from hcexp.report.measured import COLUMNS, FILE, Measured
-from hcexp.residual.unfolding import Unfolded
+from hcexp.cost.benchmark import COLUMNS, FILE, StepTiming
+from hcexp.report.render import html
+from hcexp.report.report import build
 from hcexp.study.sweep.sweep import Outcome, Row, Sweep
 
 RECORD = {
@@ -100,9 +98,9 @@ def measured():
             "device": "a device, of a kind",
             "compiled": "eager",
             "rounds": 15,
-            "command": "hcexp cost --sweep asked measure=true",
+            "command": "hcexp cost --sweep asked --measure",
         }
-        return Measured(**{**values, **changes})
+        return StepTiming(**{**values, **changes})
 
     return make
 
@@ -117,7 +115,8 @@ def leave():
             out = csv.DictWriter(file, fieldnames=["row", "something else", *COLUMNS.values()])
             out.writeheader()
             for label, row in rows.items():
-                out.writerow({"row": label, **{COLUMNS[name]: value for name, value in asdict(row).items()}})
+                values = asdict(row)
+                out.writerow({"row": label, **{column: values[name] for name, column in COLUMNS.items()}})
 
     return write
 
@@ -194,9 +193,11 @@ def analysed():
         C_0 = np.tril(np.full((sublayers + 1, sublayers + 1), 0.5 + shift))
         C_0[-1] = n
         C = np.stack([np.tril(np.full((sublayers, sublayers + 1), 0.25 * i - shift)) for i in range(1, n + 1)])
-        found = SimpleNamespace(connections=Unfolded(torch.from_numpy(C_0), torch.from_numpy(C)), kinds=kinds)
-        write_numbers(directory / "analysis", Numbers(list(weights(found)), *[[]] * (len(Numbers._fields) - 1)))
-        write_about(directory / "analysis", About(**{**{field.name: None for field in fields(About)}, "step": step}))
+        tables = {name: frame(name) for name in Numbers._fields}
+        tables |= {"sublayers": frame("sublayers", enumerate(kinds, 1)), "connections": matrix_cells(C_0, C)}
+        write_numbers(directory / "analysis", Numbers(**tables))
+        about = {"run": "", "seed": 0, "checkpoint": "", "suite": "", "sets": [], "documents": None, "max_tokens": None}
+        write_manifest(directory / "analysis", Manifest(step=step, **about))
         return Connections(C_0, C, kinds)
 
     return leave
@@ -270,3 +271,9 @@ def whole(sweep, finished, configuration, analysed):
 def whole_report(whole, tmp_path_factory):
     """The report of `whole`."""
     return build(*whole(tmp_path_factory.mktemp("whole")), "tiny")
+
+
+@pytest.fixture(scope="session")
+def whole_page(whole_report):
+    """Its page, drawn once."""
+    return html(whole_report)

@@ -2,8 +2,9 @@ import math
 
 import pytest
 
-from hcexp.report.numbers import as_printed, fixed, more, unit, with_interval
-from hcexp.report.statistics import Estimate
+from hcexp.analysis.statistics import Estimate
+from hcexp.report.numbers import as_printed, with_interval
+from hcexp.tables.format import fixed, more, unit
 
 
 @pytest.mark.parametrize(

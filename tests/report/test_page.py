@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hcexp.report import build, html
+from hcexp.report.render import html
+from hcexp.report.report import build
 from hcexp.study.sweep.sweep import Outcome
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> & {{ 7 * 7 }}'
@@ -65,7 +66,7 @@ def test_the_page_is_well_formed_and_self_contained(report):
         assert not [name for name in attributes if name.startswith("on")]
     assert "://" not in text and "@import" not in text and not re.search(r"url\((?!#)", text)
     policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy.startswith("default-src 'none'")
+    assert policy.startswith("default-src 'none'") and "unsafe-eval" not in policy
 
 
 def test_hostile_labels_errors_and_titles_are_text(report):
@@ -86,8 +87,8 @@ def test_the_question_comes_right_after_the_title(sweep):
 
 
 def test_what_answers_no_table_is_only_called_measured(sweep):
-    assert '<h2 id="table-title">Paper beside measured</h2>' in html(build(sweep(), [], "tiny"))
-    assert '<h2 id="table-title">Measured</h2>' in html(build(sweep(table=None), [], "tiny"))
+    assert ">Paper beside measured</h2>" in html(build(sweep(), [], "tiny"))
+    assert ">Measured</h2>" in html(build(sweep(table=None), [], "tiny"))
 
 
 def test_the_data_parses_and_gives_the_label_back(report):
@@ -96,7 +97,7 @@ def test_the_data_parses_and_gives_the_label_back(report):
     raw = page.scripts[0]
     assert "<" not in raw and ">" not in raw and "&" not in raw
     data = json.loads(raw)
-    assert [row["label"] for row in data["rows"]] == [row.label for row in built.rows]
+    assert [row["label"] for row in data["rows"]] == list(built.results.labels)
     (metric,) = data["metrics"]
     assert metric["axis"] == "tokens" and data["rows"][0]["baseline"] is True
     for row in metric["rows"]:
@@ -133,11 +134,21 @@ def test_drawn_intervals_lie_inside_and_in_order(report):
         assert 0 <= float(low) <= float(mean) <= float(high) <= 100
 
 
-def test_budgets_are_drawn_on_one_scale(whole_report):
-    text = html(whole_report)
-    section = text[text.index('id="budgets-1"') : text.index('id="ranking-1"')]
+def test_budgets_are_drawn_on_one_scale(whole_page):
+    section = whole_page[whole_page.index(">At equal budgets") :].partition("<h2")[0]
     zeros = set(re.findall(r'class="zero" x1="([\d.]+)"', section))
     assert len(zeros) == 1 and section.count('class="mean"') == 3 * 4
+
+
+def test_the_page_begins_with_the_answer_and_folds_what_is_long(whole_page):
+    text = whole_page
+    places = [
+        text.index(each) for each in ('class="answer"', 'id="curves"', ">Paper beside measured</h2>", "<details>")
+    ]
+    assert places == sorted(places) and "<details open" not in text
+    assert "corpus loss of each set</summary>" in text
+    (drawing,) = re.findall(r'<img class="matrices"[^>]*src="data:image/svg[^"]*"', text)
+    assert "DHC×2, seed 0; DHC×4, seed 0" in drawing and "DHC%C3%974%2C%20seed%200" in drawing
 
 
 def test_without_curves_there_is_no_figure_and_no_script(sweep, losses):

@@ -1,18 +1,15 @@
 import csv
 from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 
 import pytest
 import yaml
 from rich.console import Console
 
-from hcexp.report import SearchReport, build, html, markdown, show, show_search, write_search
-from hcexp.report.search_write import search_markdown
-from hcexp.report.tuning import tuning
+from hcexp.report.render import search_markdown
+from hcexp.report.search import SearchReport, show_search, write_search
 from hcexp.study.search.result import RowResult, TrialRecord
 from hcexp.study.search.space import Space
-from hcexp.study.sweep.sweep import Outcome, Tuning
 
 SPACE = Space(
     {"optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "data.batch_size": {"low": 1, "high": 100}}, trials=4
@@ -74,7 +71,7 @@ def test_notes_say_what_is_left_and_what_lies_at_an_end(report):
     assert lr.startswith(
         "DHC×2 [red]: the best optimizer.lr lies at the upper end of what was searched (0.0001 to 0.01)"
     )
-    assert "data.batch_size" in size and "sweep.tuned=tune" in seed
+    assert "data.batch_size" in size and "--tuned tune" in seed
 
 
 @pytest.mark.parametrize(
@@ -110,7 +107,7 @@ def test_the_folder_has_the_table_every_trial_and_the_tuned_values(report, tmp_p
     assert [path.name for path in paths] == ["search.md", "search.csv", "search-trials.csv", "tuned.yaml"]
     assert sorted((tmp_path / "reports").iterdir()) == sorted(paths)
     markdown, table, trials, tuned = (path.read_text(encoding="utf-8") for path in paths)
-    assert "| Pre-Norm | 0.001 | 50 | 2.250 | 0.003 | 8 | 2.500 | −0.250 | 2 | 1 | 1 |" in markdown
+    assert "| **Pre-Norm** | 0.001 | 50 | 2.250 | 0.003 | 8 | 2.500 | −0.250 | 2 | 1 | 1 |" in markdown
     assert "| Pre-Norm | 2 | 0.0002 | 9 | pruned at step 100 | 4.500 | 0123456789abcdef |" in markdown
     assert "failed: loss is nan \\| at step 3" in markdown and "```sh\nhcexp sweep tune\n```" in markdown
     lines = list(csv.DictReader(table.splitlines()))
@@ -138,30 +135,3 @@ def test_a_search_without_a_trial_can_be_written(report, tmp_path):
     markdown, table, trials, tuned = (path.read_text(encoding="utf-8") for path in write_search(empty, tmp_path))
     assert "Trials to be made yet: Pre-Norm 4, DHC" in markdown
     assert len(table.splitlines()) == 4 and trials.strip() == ""
-
-
-def test_the_set_up_names_the_tuned_values_and_what_was_given_instead(sweep, finished, tmp_path):
-    def config(lr):
-        return {"optimizer": {"lr": lr}, "choices": {"schedule": "linear"}}
-
-    rows = {"a": {"optimizer.lr": 0.002, "schedule": "linear"}, "b": {"optimizer.lr": 0.001, "schedule": "linear"}}
-    plain = sweep(["a", "b"], (0, 1), None)
-    runs = [finished("a", seed, 2.0, config=config(0.002)) for seed in (0, 1)] + [
-        finished("b", 0, 2.0, config=config(0.5))
-    ]
-    assert tuning(plain, runs) == ""
-    said = tuning(replace(plain, tuning=Tuning(tmp_path / "tuned.yaml", "tune", 12, rows)), runs)
-    assert said == (
-        f"search tune, 12 trials a row, from {tmp_path / 'tuned.yaml'}; a: optimizer.lr 0.002, schedule linear; "
-        "b: optimizer.lr 0.5 (given; tuned 0.001), schedule linear"
-    )
-
-
-def test_a_pruned_run_is_named_among_the_unfinished_with_its_step(sweep, finished):
-    pruned = Outcome("b", 0, "pruned", Path("runs"), result={"steps": 100})
-    report = build(sweep(["a", "b"], (0,), None), [finished("a", 0, 2.0), pruned], "tiny")
-    console = Console(width=120, record=True, file=StringIO())
-    show(report, console)
-    assert "b, seed 0: pruned at step 100" in markdown(report)
-    assert "b, seed 0: pruned at step 100" in console.export_text()
-    assert "<dt>b, seed 0</dt><dd><b>pruned at step 100</b></dd>" in html(report)

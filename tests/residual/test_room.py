@@ -5,7 +5,11 @@ import torch
 
 from hcexp.analysis import survey
 from hcexp.configuration import build_model
-from hcexp.cost import count_allocated, count_flops, count_parameters, count_traffic, workload
+from hcexp.cost.allocated import count_allocated
+from hcexp.cost.flops import count_flops
+from hcexp.cost.parameters import count_parameters
+from hcexp.cost.traffic import count_traffic
+from hcexp.cost.workload import workload
 from tests.registered import OF_THE_TESTS, label
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 from filelock import FileLock
 
-from hcexp.run.folder import RunFolder, find_run, made_in, names, origins, run_folders
+from hcexp.run.folder import RunFolder, find_run, made_in, run_folders
 from hcexp.tracking.metrics import METRICS
 
 
@@ -97,11 +97,3 @@ def test_a_run_was_made_where_it_lies_unless_it_was_set_aside(tmp_path):
     runs = tmp_path / "runs"
     assert made_in(runs / "0123") == runs and made_in(runs / "stale" / "0123-12") == runs
     assert made_in(tmp_path / "stale" / "0123") == tmp_path / "stale", "a folder of runs may have this name"
-
-
-def test_runs_of_one_name_are_called_by_the_way_to_them(tmp_path):
-    one, other, aside = (tmp_path / "a" / way / "0123" for way in ("runs", "more", "runs/stale"))
-    assert names([one, other.with_name("4567"), one]) == ["0123", "4567", "0123"]
-    assert names([one, other]) == ["runs/0123", "more/0123"] and names([one, aside]) == ["0123", "stale/0123"]
-    assert origins([one, other]) == ["runs", "more"] and origins([one, aside]) == ["runs", "runs/stale"]
-    assert len(set(origins([one, one.with_name("4567")]))) == 1

@@ -19,16 +19,9 @@ OTHER = {"sum": "mean", "alternating": "fixed", "recycled": "widened", "block": 
 
 # What cannot change a result, all at once.
 BLIND = (
-    "paths.runs=elsewhere",
-    "paths.cache=elsewhere",
-    "tracking=mlflow",
-    "++tracking.run_name='a name'",
-    "data.workers=2",
-    "data.verify=false",
-    "callbacks.progress.seconds=1",
-    "callbacks.checkpoint.every_n_steps=2",
-    "evaluation.batch_size=3",
-    "model.activation_checkpointing=true",
+    *("paths.runs=elsewhere", "paths.cache=elsewhere", "tracking=mlflow", "++tracking.run_name='a name'"),
+    *("data.workers=2", "data.verify=false", "evaluation.batch_size=3", "model.activation_checkpointing=true"),
+    *("callbacks.progress.seconds=1", "callbacks.checkpoint.every_n_steps=2"),
 )
 
 
@@ -38,30 +31,18 @@ def test_identity_is_blind_to_what_cannot_change_a_result_and_to_the_order_of_ov
 
 
 def test_identity_differs_in_whatever_can_change_a_result(make_run):
-    changes = (
-        "seed=0",
-        "seed=1",
-        "optimizer.lr=1e-3",
-        "steps=7",
-        "data.max_tokens=1000",
-        "evaluation.max_tokens=100",
-        "objective.z_loss=1e-3",
-        "trainer.precision=bf16-mixed",
-        "compile=true",
-        "residual=shc",
-    )
+    knobs = "optimizer.lr=1e-3 steps=7 data.max_tokens=1000 evaluation.max_tokens=100 objective.z_loss=1e-3".split()
+    changes = [*knobs, "seed=0", "seed=1", "trainer.precision=bf16-mixed", "compile=true", "residual=shc"]
     assert len({make_run(change).identity for change in changes}) == len(changes)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_identity_differs_in_every_residual_knob(mode):
     base = compose([f"residual={mode}"])
-    identities = {hashed(effective(base))}
-    knobs = [knob for knob in base.residual if not knob.startswith("_")]
+    knobs, identities = [knob for knob in base.residual if not knob.startswith("_")], {hashed(effective(base))}
     for knob in knobs:
         changed, value = base.copy(), base.residual[knob]
-        other = not value if isinstance(value, bool) else OTHER[value] if isinstance(value, str) else value + 1
-        changed.residual[knob] = other
+        changed.residual[knob] = not value if isinstance(value, bool) else OTHER.get(value) or value + 1
         identities.add(hashed(effective(changed)))
     assert len(identities) == 1 + len(knobs)
 
@@ -73,40 +54,35 @@ def test_identity_goes_by_the_content_of_files_not_their_place(make_run, texts, 
         shutil.copy(source / name, tmp_path / name)
     moved = [f"{knob}={tmp_path / name}" for knob, name in copies.items()]
     assert make_run(*moved).identity == plain
+    other = json.loads(corpus.TOKENIZER.read_text())
+    other["model"]["merges"].pop()
     for name in copies.values():
         path = tmp_path / name
         content = path.read_text()
-        if name == "tokenizer.json":
-            tokenizer = json.loads(content)
-            tokenizer["model"]["merges"].pop()
-            path.write_text(json.dumps(tokenizer))
-        else:
-            path.write_text("other text " * 100)
+        path.write_text(json.dumps(other) if name == "tokenizer.json" else "other text " * 100)
         assert make_run(*moved).identity != plain, name
         path.write_text(content)
 
 
-def test_identity_goes_by_the_content_of_token_files_not_their_place(minute, tmp_path):
-    own = [override for override in minute if not override.startswith("evaluation")]
-    sets = ["evaluation=v3", "~evaluation.sets", "+evaluation.sets={a: a.npy}"]
+def test_so_does_that_of_token_files_and_of_a_mixture_which_knows_its_weights_too(minute, texts, tmp_path):
+    def identity(*choices):
+        group = choices[0].partition("=")[0]
+        own = [override for override in minute if not override.startswith(group) or "files" not in override]
+        return Run(compose([*own, *choices])).identity
 
-    def identity(place, tokens):
+    def of_tokens(place, tokens):
         (tmp_path / place).mkdir(exist_ok=True)
         (tmp_path / place / "a.npy").write_bytes(bytes(tokens))
-        return Run(compose([*own, *sets, f"evaluation.source={tmp_path}/{place}"])).identity
+        sets = ["~evaluation.sets", "+evaluation.sets={a: a.npy}", f"evaluation.source={tmp_path}/{place}"]
+        return identity("evaluation=v3", *sets)
 
-    assert identity("here", range(60)) == identity("there", range(60)) != identity("there", range(62))
+    def of_mixture(file, weight):
+        mixture = f"{{a: {{files: {file}, weight: {weight}}}, b: {{files: {texts}/held.txt, weight: 1}}}}"
+        return identity("data=mixture", f"data.mixture={mixture}")
 
-
-def test_identity_of_a_mixture_is_in_its_texts_and_weights_but_not_in_their_place(minute, texts, tmp_path):
-    own = [override for override in minute if not override.startswith("data=") and "data.files" not in override]
-
-    def identity(file, weight):
-        mixture = f"data.mixture={{a: {{files: {file}, weight: {weight}}}, b: {{files: {texts}/held.txt, weight: 1}}}}"
-        return Run(compose(["data=mixture", mixture, *own])).identity
-
-    copy = shutil.copy(texts / "train.txt", tmp_path / "elsewhere.txt")
-    assert identity(texts / "train.txt", 2) == identity(copy, 2) != identity(copy, 3)
+    assert of_tokens("here", range(60)) == of_tokens("there", range(60)) != of_tokens("there", range(62))
+    train, copy = texts / "train.txt", shutil.copy(texts / "train.txt", tmp_path / "elsewhere.txt")
+    assert of_mixture(train, 2) == of_mixture(copy, 2) != of_mixture(copy, 3)
 
 
 def name(*overrides):

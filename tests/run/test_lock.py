@@ -68,22 +68,17 @@ def test_what_has_come_to_nothing_leaves_nothing_and_what_was_locked_is_free(tmp
     child.join()
 
 
-def test_who_asks_takes_nothing_and_makes_nothing(tmp_path):
+def test_who_asks_takes_nothing_and_makes_nothing_and_a_lock_lives_as_long_as_any_process_that_has_it(tmp_path):
     assert not is_held(tmp_path) and not list(tmp_path.iterdir())
-    with FileLock(tmp_path / LOCK):
-        assert is_held(tmp_path) and RunLock.take(tmp_path) is None
-    assert not is_held(tmp_path)
-
-
-def test_a_lock_lives_as_long_as_any_process_that_has_it(tmp_path):
-    lock = RunLock.take(tmp_path / "run")
+    lock = RunLock.take(tmp_path)
     child = get_context("fork").Process(target=signal.pause)
     child.start()
     lock.close()
-    assert RunLock.take(tmp_path / "run") is None
+    assert is_held(tmp_path) and RunLock.take(tmp_path) is None
     child.kill()
     child.join()
-    RunLock.take(tmp_path / "run").close()
+    assert not is_held(tmp_path)
+    RunLock.take(tmp_path).close()
 
 
 def test_a_lock_of_a_folder_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):

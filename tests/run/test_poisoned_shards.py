@@ -45,7 +45,7 @@ def marker(tmp_path):
 @pytest.fixture
 def poison(marker, monkeypatch):
     """Gives a run newer checkpoints, each of which would write `marker` in its own way; what is drawn is left out."""
-    monkeypatch.setattr("hcexp.cli.drawn.draw_alone", lambda *arguments: [])
+    monkeypatch.setattr("hcexp.analysis.checkpoint.draw_alone", lambda *arguments: [])
 
     def give(run):
         for step, harm in POISONS.items():

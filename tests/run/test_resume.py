@@ -23,16 +23,11 @@ def losses(result):
     return {name: value for name, value in result["metrics"].items() if name.startswith(("train/loss", "local/"))}
 
 
-def test_a_run_goes_on_as_it_was_configured(hcexp, stopped, trained):
+def test_a_run_goes_on_as_it_was_configured(hcexp, stopped, trained, fits):
     """Under the search that pruned it too, whose trial is over and takes no more reports."""
     config = OmegaConf.load(stopped / "config.yaml")
-    config.callbacks.pruning = {
-        "_target_": "hcexp.study.search.pruning.Pruning",
-        "journal": str(stopped.parent / "none"),
-        "study": "tune",
-        "trial": 0,
-        "pruner": {"name": "median"},
-    }
+    pruning = {"journal": f"{stopped.parent}/none", "study": "tune", "trial": 0, "pruner": {"name": "median"}}
+    config.callbacks.pruning = {"_target_": "hcexp.study.search.pruning.Pruning", **pruning}
     OmegaConf.save(config, stopped / "config.yaml")
     status, out, err = hcexp("train", "--resume", stopped, "callbacks.progress.seconds=0", "tracking=none")
     assert status == 0 and out.endswith(f"run {stopped}\n"), err
@@ -40,6 +35,7 @@ def test_a_run_goes_on_as_it_was_configured(hcexp, stopped, trained):
     assert losses(result) == losses(calm) and result["identity"] == calm["identity"] == stopped.name
     assert result["overrides"] == trained.stopped.overrides
     assert result["config"]["callbacks"]["progress"]["seconds"] == 10
+    assert fits[0]["ckpt_path"].name == "step=000002.ckpt" and fits[0]["weights_only"] is True
     status, again, _ = hcexp("train", "--resume", stopped)
     assert status == 0 and again.startswith("this run was finished before")
 

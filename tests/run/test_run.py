@@ -1,10 +1,7 @@
 """A run: its result, how it goes on, what it is paired with and what it leaves."""
 
-import json
-
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from mlflow import MlflowClient
 
 import hcexp.run.train
@@ -16,9 +13,6 @@ from hcexp.run.run import Run
 from hcexp.tracking.logger import FileLogger
 from tests.mlflow_curves import history
 from tests.registered import MODES, residual
-
-# What the run of `trained` that was stopped at step 3 was called with.
-STOPPED = ("callbacks.checkpoint.every_n_steps=2", "residual=dhc")
 
 
 def weights(run):
@@ -41,10 +35,8 @@ def assert_same(one, other):
 
 def test_a_finished_run_leaves_its_result_and_is_not_trained_again(trained, fits):
     run, result = trained.calm, trained.calm.result()
-    assert {
-        "identity", "state", "error", "metrics", "overrides", "seed", "steps", "tokens", "parameters", "run_id",
-        "record", "attempts", "config",
-    } == set(result)  # fmt: skip
+    names = "identity state error metrics overrides seed steps tokens parameters run_id record attempts config"
+    assert set(names.split()) == set(result)
     assert (result["state"], result["error"], result["steps"], result["tokens"]) == ("finished", None, 6, 6 * 2 * 32)
     assert result["identity"] == run.identity == run.directory.name
     assert {"git", "versions", "hardware", "code"} == set(result["record"])
@@ -87,34 +79,29 @@ def test_the_result_file_is_written_last_and_no_file_has_a_servers_password(make
         assert path.is_dir() or "secret" not in path.read_text(), path
 
 
-def test_what_cannot_be_trained_here_is_refused_before_anything_is_prepared(make_run, monkeypatch):
+def test_what_cannot_be_trained_here_leaves_no_folder_and_is_refused_before_anything_is_prepared(make_run, monkeypatch):
     monkeypatch.setattr(hcexp.run.train, "which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
-    for knobs, said in (
-        (["trainer.max_steps=10"], "^trainer.max_steps=10 is not steps=6: set steps alone$"),
-        (["trainer.accumulate_grad_batches=4"], "data.batch_size=2 cannot be cut evenly .* of 4 micro-batches"),
-        (["trainer=ddp", "trainer.devices=3", "trainer.accelerator=cpu"], "cannot be cut evenly over 3 processes"),
-        (["optimizer.lr=0"], "optimizer.lr"),
-        (["schedule.warmup=60"], "schedule.warmup=60"),
-        (["compile=true"], r"^compile=true needs a C\+\+ compiler, and g\+\+ is not there[^\n]*$"),
-    ):
-        run = make_run(*knobs)
-        monkeypatch.setattr(run.data, "prepare", None)
+    at_once = {
+        "trainer.max_steps=10": "^trainer.max_steps=10 is not steps=6: set steps alone$",
+        "trainer.accumulate_grad_batches=4": "data.batch_size=2 cannot be cut evenly .* of 4 micro-batches",
+        "trainer=ddp trainer.devices=3 trainer.accelerator=cpu": "cannot be cut evenly over 3 processes",
+        "optimizer.lr=0": "optimizer.lr",
+        "schedule.warmup=60": "schedule.warmup=60",
+        "compile=true": r"^compile=true needs a C\+\+ compiler, and g\+\+ is not there[^\n]*$",
+    }
+    later = {
+        "callbacks.curves.every=0": "callbacks.curves.every",
+        "data.sequence_length=100000": "data.sequence_length",
+        "callbacks.throughput=null": "throughput=None is no callback",
+    }
+    for knobs, said in (at_once | later).items():
+        run = make_run(*knobs.split())
+        if knobs in at_once:
+            monkeypatch.setattr(run.data, "prepare", None)
         with pytest.raises(Exception, match=said):
             run.train()
         assert not run.directory.exists(), knobs
-
-
-def test_a_run_whose_parts_cannot_be_made_leaves_no_folder(make_run):
-    for knob, said in (
-        ("callbacks.curves.every=0", "callbacks.curves.every"),
-        ("data.sequence_length=100000", "data.sequence_length"),
-        ("callbacks.throughput=null", "throughput=None is no callback"),
-    ):
-        run = make_run(knob)
-        with pytest.raises(Exception, match=said):
-            run.train()
-        assert not run.directory.exists(), knob
 
 
 def test_data_are_prepared_on_a_machine_without_the_devices(make_run):
@@ -124,15 +111,6 @@ def test_data_are_prepared_on_a_machine_without_the_devices(make_run):
 
 
 # Going on
-
-
-def test_a_run_that_lost_its_power_ends_as_if_nothing_had_been(make_run, runs, trained, fits):
-    run = make_run(*STOPPED)
-    assert (run.result()["state"], run.result()["error"]) == ("failed", "power cut")
-    result = run.train()
-    assert fits[-1]["ckpt_path"].name == "step=000002.ckpt" and fits[-1]["weights_only"] is True
-    assert measured(result) == measured(trained.calm.result()) and result["error"] is None
-    assert_same(weights(run), weights(trained.calm))
 
 
 def test_an_interrupted_run_goes_on_between_micro_batches_and_drops_what_it_would_have(make_run, tmp_path, interrupt):
@@ -151,19 +129,7 @@ def test_an_interrupted_run_goes_on_between_micro_batches_and_drops_what_it_woul
     assert_same(weights(resumed), weights(calm))
 
 
-def test_a_run_stopped_after_its_last_step_only_has_its_validation_to_do(make_run, monkeypatch):
-    run = make_run("evaluation.every=4")
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "validate", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("stopped")))
-        with pytest.raises(RuntimeError, match="stopped"):
-            run.train()
-    monkeypatch.setattr(TrainingModule, "training_step", lambda *_: pytest.fail("a step too many"))
-    result = make_run("evaluation.every=4").train()
-    assert (result["state"], result["steps"]) == ("finished", 6)
-    assert "local/mean/loss" in result["metrics"] and "train/loss" in result["metrics"]
-
-
-def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpoint(make_run, trained, monkeypatch):
+def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpoint(make_run, monkeypatch):
     genuine = TrainingModule.training_step
 
     def poisoned(self, batch, batch_idx):
@@ -173,22 +139,19 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpo
         nan = outputs["loss"] * float("nan")
         return {"loss": nan, "reported": {"loss": nan.detach()}}
 
-    knobs = ["callbacks.checkpoint.every_n_steps=2", "callbacks.checkpoint.keep=5"]
-    run = make_run(*knobs)
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingModule, "training_step", poisoned)
-        with pytest.raises(FloatingPointError, match="loss is nan at step 5"):
-            run.train()
+    monkeypatch.setattr(TrainingModule, "training_step", poisoned)
+    run = make_run("callbacks.checkpoint.every_n_steps=2", "callbacks.checkpoint.keep=5")
+    with pytest.raises(FloatingPointError, match="loss is nan at step 5"):
+        run.train()
     failed = run.result()
     assert failed["state"] == "failed" and "step 5" in failed["error"] and failed["metrics"] == {}
     assert latest(run.directory / "checkpoints").name == "step=000004.ckpt"
     assert all(tensor.isfinite().all() for tensor in weights(run).values())
-    result = make_run(*knobs).train()  # a failed run is tried again
-    assert result["state"] == "finished" and measured(result) == measured(trained.pre_norm.result())
 
 
 def test_an_old_failure_does_not_outlive_the_next_attempt(make_run, runs, monkeypatch):
-    run = make_run(*STOPPED)
+    run = make_run("callbacks.checkpoint.every_n_steps=2", "residual=dhc")
+    assert (run.result()["state"], run.result()["error"]) == ("failed", "power cut")
     monkeypatch.setattr(Run, "prepare", lambda self: (_ for _ in ()).throw(ValueError("the second")))
     with pytest.raises(ValueError, match="the second"):
         run.train()
@@ -259,11 +222,8 @@ def test_with_one_seed_every_mode_has_one_backbone_and_batches_and_trains_alike_
     assert_same(batches, reference[0])
     assert_same(backbone, reference[1])
     whole, wide = result(run)
-    for knob, tolerance in (
-        ("accumulate_grad_batches=2", 2e-4),
-        ("precision=bf16-mixed", 0.02),
-        ("precision=bf16-true", 0.02),
-    ):
+    tolerances = {"accumulate_grad_batches=2": 2e-4, "precision=bf16-mixed": 0.02, "precision=bf16-true": 0.02}
+    for knob, tolerance in tolerances.items():
         run = make_run(*knobs, f"trainer.{knob}")
         run.train()
         found, kinds = result(run)
@@ -294,36 +254,24 @@ def test_validation_comes_when_due_and_once_at_the_end_and_changes_no_weight(mak
             assert_same(weights(run), weights(trained.pre_norm))
 
 
-def test_the_z_loss_is_minimised_and_not_reported(make_run, trained):
-    run = make_run("steps=2", "objective.z_loss=0.1")
-    run.train()
-    first, plain = (RunFolder(one.directory).curves for one in (run, trained.pre_norm))
-    assert first["train/loss"][0] == plain["train/loss"][0], "the untrained weights' cross-entropy"
-    assert first["train/grad_norm"][0][1] != pytest.approx(plain["train/grad_norm"][0][1], rel=1e-3)
-
-
 # Tracking
 
 
 def test_a_run_that_goes_on_stays_one_mlflow_run_which_has_it_all(make_run, tracked, store_uri, interrupt):
-    knobs = [*tracked, "callbacks.checkpoint.every_n_steps=2"]
-    run = make_run(*knobs)
+    knobs, client = [*tracked, "callbacks.checkpoint.every_n_steps=2"], MlflowClient(store_uri)
     interrupt(3)
     with pytest.raises(KeyboardInterrupt):
-        run.train()
+        make_run(*knobs).train()
+    run_id = RunFolder(make_run(*knobs).directory).run_id
+    assert client.get_run(run_id).info.status == "KILLED"
     interrupt(None)
-    first = json.loads((run.directory / "tracking.json").read_text())["run_id"]
-    client = MlflowClient(store_uri)
-    assert client.get_run(first).info.status == "KILLED"
-
     result = make_run(*knobs).train()
-    recorded = client.get_run(result["run_id"])
-    assert result["run_id"] == first and recorded.info.status == "FINISHED"
+    assert result["run_id"] == run_id
+    recorded = client.get_run(run_id)
     tags, params = recorded.data.tags, recorded.data.params
-    assert "error" not in tags and tags["versions.torch"] == torch.__version__
+    assert recorded.info.status == "FINISHED" and tags["versions.torch"] == torch.__version__ and "error" not in tags
     assert (params["model.d"], params["seed"], params["residual"]) == ("32", "0", tags["mode"]) and len(params) < 30
     assert recorded.data.metrics == pytest.approx(result["metrics"])
-    curve = history(store_uri, first, "train/loss")
+    curve = history(store_uri, run_id, "train/loss")
     assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6] and curve[-1][1] == result["metrics"]["train/loss"]
-    kept = {artifact.path for artifact in client.list_artifacts(first, "checkpoints")}
-    assert kept == {"checkpoints/step=000006.ckpt"}
+    assert [file.path for file in client.list_artifacts(run_id, "checkpoints")] == ["checkpoints/step=000006.ckpt"]

@@ -39,12 +39,9 @@ def test_a_part_is_measured_once_and_anew_for_other_weights_or_another_content(t
         assert [again.score(None, benchmark, part)["loss"] for part in "ab"] == [1, 2]
     assert benchmark.measured == ["a", "b"] and all(kept.has(benchmark, part) for part in "ab")
     assert kept.score(None, benchmark, "a")["perplexity"] == float("inf")
-    for step, model, other in (
-        (7, "weights", Counting()),
-        (6, "others", Counting()),
-        (6, "weights", Counting("y")),
-        (6, "weights", Counting(name="corpus")),
-    ):
+    others = (7, "weights", {}), (6, "others", {}), (6, "weights", {"content": "y"}), (6, "weights", {"name": "corpus"})
+    for step, model, knobs in others:
+        other = Counting(**knobs)
         anew = ScoreCache(tmp_path, step, model)
         assert not anew.has(other, "a")
         anew.score(None, other, "a")
@@ -69,11 +66,8 @@ def test_whole_benchmarks_come_in_the_order_in_which_they_were_measured(tmp_path
 
 
 def test_conditions_are_how_much_is_read_and_the_precision():
-    config = {
-        "evaluation": {"documents": 5, "max_tokens": 9},
-        "downstream": {"documents": 7},
-        "trainer": {"precision": "bf16-mixed"},
-    }
+    config = {"evaluation": {"documents": 5, "max_tokens": 9}, "downstream": {"documents": 7}}
+    config["trainer"] = {"precision": "bf16-mixed"}
     for benchmark, documents, tokens in (("v3", 5, 9), ("harness/piqa", 5, None), ("downstream", 7, None)):
         expected = {"documents": documents, "max_tokens": tokens, "precision": "bf16-mixed"}
         assert conditions(config, benchmark) == expected

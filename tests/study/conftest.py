@@ -3,10 +3,10 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
-import yaml
 
+from hcexp.disk.atomic import write_json
 from hcexp.run.folder import RESULT
-from hcexp.study import Point, Row, load_sweep, plan
+from hcexp.study import Ledger, Point, Row, Sweep, plan
 
 
 class Killed(Exception):
@@ -30,25 +30,12 @@ def killed_after(writes, storage, names, monkeypatch):
 
 
 @pytest.fixture
-def sweep_file(tmp_path):
-    """Writes a sweep of rows {label: overrides}; the first one is the baseline."""
-
-    def write(rows, **content):
-        path = tmp_path / "own.yaml"
-        rows = [{"label": label, "overrides": list(own)} for label, own in rows.items()]
-        content = {"title": "A question", "baseline": rows[0]["label"], "rows": rows, **content}
-        path.write_text(yaml.safe_dump(content, allow_unicode=True))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def points(sweep_file, minute, tmp_path):
-    """The points of a sweep of minute runs."""
+def points(minute):
+    """The points of a sweep of minute runs with rows {label: overrides}; the first one is the baseline."""
 
     def make(rows, **content):
-        return plan(load_sweep(sweep_file(rows, **content), tmp_path), "tiny", minute)
+        named = tuple(Row(label, tuple(own)) for label, own in rows.items())
+        return plan(Sweep("own", "A question", None, named[0].label, named, **content), "tiny", minute)
 
     return make
 
@@ -70,7 +57,7 @@ class FakeRun:
         """What its process would leave at its end."""
         self.directory.mkdir(parents=True, exist_ok=True)
         result = {"state": state, "error": error, "metrics": {self.headline: loss}, "record": {"code": "of today"}}
-        (self.directory / RESULT).write_text(json.dumps(result))
+        write_json(self.directory / RESULT, result)
         return result
 
 
@@ -83,3 +70,9 @@ def fakes(tmp_path):
         return [Point(Row(f"row {name}"), 0, FakeRun(tmp_path / "runs", name)) for name in identities]
 
     return make
+
+
+@pytest.fixture
+def ledger(fakes):
+    """Makes the ledger of fake points, as each process has one of its own."""
+    return lambda *names: Ledger("a study", fakes(*names))

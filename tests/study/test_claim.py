@@ -2,12 +2,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from hcexp.run.folder import RESULT
 from hcexp.run.lock import RunLock
 from hcexp.study.claim import settle_alike, take
 from hcexp.study.search.journal import JOURNAL, open_journal
 from hcexp.study.search.pruning import PRUNED
 from tests.study.conftest import Killed, killed_after
+
+STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 
 
 @pytest.fixture
@@ -23,93 +24,68 @@ def state(study):
     return study.trials[0].state
 
 
-@pytest.mark.parametrize(
-    ("result", "expected", "number"),
-    [
-        ("finished", TrialState.COMPLETE, 2.5),
-        ("failed", TrialState.FAIL, None),
-        ("pruned", TrialState.PRUNED, None),
-    ],
-)
-def test_a_claim_is_settled_with_its_result(entered, result, expected, number):
+@pytest.mark.parametrize("result", STATES)
+def test_a_claim_is_settled_with_its_result(entered, result):
     study, point = entered
     claim = take(study, study.trials[0], point)
     assert state(study) == TrialState.RUNNING and take(study, study.trials[0], point) is None
     claim.settle(point.run.leave(result, loss=2.5, error="why"))
     trial = study.trials[0]
-    assert (trial.state, trial.value, trial.user_attrs["error"]) == (expected, number, "why")
+    assert (trial.state, trial.user_attrs["error"]) == (STATES[result], "why")
+    assert trial.value == (2.5 if result == "finished" else None)
     assert take(study, trial, point) is None
     RunLock.take(point.run.directory).close()
 
 
 @pytest.mark.parametrize("metrics", [{}, {"local/mean/loss": float("nan")}])
-def test_a_run_without_a_loss_is_worse_than_any(entered, metrics):
+def test_a_run_without_a_loss_is_worse_than_any_and_what_somebody_else_finished_is_entered(entered, metrics):
     study, point = entered
+    study.enqueue_trial({}, user_attrs={"identity": "a", "attempt": 1})
     take(study, study.trials[0], point).settle({"state": "finished", "error": None, "metrics": metrics})
     assert study.trials[0].value == float("inf")
-
-
-def test_what_is_put_back_is_no_failure(entered):
-    study, point = entered
-    claim = take(study, study.trials[0], point)
-    point.run.leave("failed", error="SIGTERM")  # what being stopped leaves
-    claim.release()
-    assert state(study) == TrialState.WAITING and point.run.result()["state"] == "missing"
-    assert take(study, study.trials[0], point) is not None
-
-
-def die(study, point, pruned=None):
-    claim = take(study, study.trials[0], point)
-    if pruned:  # the run itself enters the decision
-        study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, pruned)
-    claim.lock.close()  # as the kernel does
-    assert state(study) == TrialState.RUNNING
-
-
-@pytest.mark.parametrize("old", [None, "failed", "pruned"])
-def test_a_dead_workers_point_is_taken_up(entered, old):
-    """The result of an earlier attempt, or of another study's, is not what the dead one left."""
-    study, point = entered
-    if old:
-        point.run.leave(old)
-    die(study, point)
-    assert not (point.run.directory / RESULT).exists()
-    if old == "pruned":  # by another study, after this one's worker had died
-        point.run.leave(old)
-    claim = take(study, study.trials[0], point)
-    assert claim.attempt == 1 and len(study.trials) == 1 and point.run.result()["state"] == "missing"
-    claim.settle(point.run.leave("finished"))
-    assert state(study) == TrialState.COMPLETE
-
-
-@pytest.mark.parametrize(
-    ("result", "expected"),
-    [("finished", TrialState.COMPLETE), ("pruned", TrialState.PRUNED), ("failed", TrialState.FAIL)],
-)
-def test_a_run_that_outlived_its_driver_is_entered(entered, result, expected):
-    study, point = entered
-    die(study, point, pruned=4 if result == "pruned" else None)
-    point.run.leave(result)
-    assert take(study, study.trials[0], point) is None
-    assert state(study) == expected
-    RunLock.take(point.run.directory).close()
-
-
-def test_a_run_that_somebody_else_finished_is_entered(entered):
-    study, point = entered
     point.run.leave("finished")
-    assert take(study, study.trials[0], point) is None and state(study) == TrialState.COMPLETE
+    assert take(study, study.trials[1], point) is None and study.trials[1].state == TrialState.COMPLETE
 
 
-def test_what_was_pruned_as_this_trial_stays_pruned(entered):
-    """The sweep was stopped between the end of the run and the entry."""
+@pytest.mark.parametrize("end", ["is killed", "is stopped"])
+@pytest.mark.parametrize(
+    ("earlier", "left", "as_this_trial", "ends"),
+    [
+        (None, None, False, False),
+        ("failed", None, False, False),  # the result of an earlier attempt, or of another study's
+        ("pruned", None, False, False),
+        (None, "pruned", False, False),  # by another study, after this one's worker had died
+        (None, "pruned", True, True),  # the run itself enters the decision
+        (None, "finished", False, True),
+        (None, "failed", False, True),
+    ],
+)
+def test_a_dead_workers_point_is_taken_up_unless_its_run_has_ended(entered, end, earlier, left, as_this_trial, ends):
+    """A run may outlive its driver. What a worker puts back because it is stopped is no failure."""
     study, point = entered
+    if earlier:
+        point.run.leave(earlier)
     claim = take(study, study.trials[0], point)
-    study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, 4)
-    point.run.leave("pruned")
-    claim.release()
-    assert take(study, study.trials[0], point) is None
-    assert state(study) == TrialState.PRUNED and point.run.result()["state"] == "pruned"
+    assert point.run.result()["state"] == "missing"
+    if as_this_trial:
+        study._storage.set_trial_user_attr(claim.trial._trial_id, PRUNED, 4)
+    if end == "is killed":
+        claim.lock.close()  # as the kernel does
+        assert state(study) == TrialState.RUNNING
+    if left:
+        point.run.leave(left, error="SIGTERM")
+    if end == "is stopped":
+        claim.release()
+        assert state(study) == TrialState.WAITING
+        ends = ends and left != "failed"  # being stopped is all that failed
+    claim = take(study, study.trials[0], point)
+    if ends:
+        assert claim is None and state(study) == STATES[left] and point.run.result()["state"] == left
+    else:
+        assert claim.attempt == 1 and len(study.trials) == 1 and point.run.result()["state"] == "missing"
+        claim.settle(point.run.leave("finished"))
+        assert state(study) == TrialState.COMPLETE
+    RunLock.take(point.run.directory).close()
 
 
 @pytest.mark.parametrize("writes", range(6))

@@ -31,11 +31,10 @@ def start():
 
     def call(target, *arguments):
         ours, theirs = FORK.Pipe()
-        process = FORK.Process(target=target, args=(*arguments, theirs))
-        process.start()
-        started.append(process)
+        started.append(FORK.Process(target=target, args=(*arguments, theirs)))
+        started[-1].start()
         assert ours.recv() == "there"
-        return process, ours
+        return started[-1], ours
 
     yield call
     for process in started:
@@ -66,7 +65,7 @@ def test_each_sweep_is_found_once_while_somebody_is_at_it(tmp_path, start):
 def test_who_looks_does_not_take_the_place_of_who_begins(tmp_path, start):
     for _ in range(2):
         start(look, tmp_path)
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 0.6
     while time.monotonic() < deadline:
         with announced(tmp_path, ["quick"]):
             assert [command.arguments for command in at_work(tmp_path)] == [("quick",)]

@@ -13,22 +13,22 @@ from hcexp.run.run import Run
 from hcexp.study import Ledger, run_points, workers
 from hcexp.study.launch import PRELOAD, launch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
-def run(points, monkeypatch):
+def run(monkeypatch):
     """Runs points under one worker with one thread, for other tests run beside it; gives the results in their order."""
     monkeypatch.setattr(workers, "cores", lambda: 1)
 
     def run(planned, **watch):
         results = []
-        ledger = Ledger("a study", planned)
-        run_points(ledger, 1, ended=lambda worker, result: results.append(result), **watch)
+        run_points(Ledger("a study", planned), 1, ended=lambda worker, result: results.append(result), **watch)
         return results
 
     return run
 
 
-@pytest.mark.slow
 def test_what_is_imported_for_all_runs_starts_no_thread_and_no_gpu():
     """Neither would be there in a process that is forked from it."""
     look = "import threading, torch; print(threading.active_count(), torch.cuda.is_initialized())"
@@ -37,7 +37,6 @@ def test_what_is_imported_for_all_runs_starts_no_thread_and_no_gpu():
     assert done.stdout.split() == ["1", "False"]
 
 
-@pytest.mark.slow
 def test_a_run_is_what_it_is_alone_and_called_as_its_label_is_written(
     points, run, minute, make_run, tracked, store_uri, tmp_path
 ):
@@ -54,7 +53,6 @@ def test_a_run_is_what_it_is_alone_and_called_as_its_label_is_written(
         assert result["metrics"][name] == value or name.startswith("perf/")
 
 
-@pytest.mark.slow
 def test_a_run_of_two_processes(points, run, minute):
     """Lightning starts the second one from what it finds in __main__."""
     minute += ["trainer.devices=2", "data.batch_size=4"]
@@ -63,7 +61,6 @@ def test_a_run_of_two_processes(points, run, minute):
     assert result["steps"] == 6 and result["config"]["trainer"]["devices"] == 2
 
 
-@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_from_its_checkpoint(points, run, minute):
     minute.remove("steps=6")
     (point,) = points({"a": ["steps=150", "callbacks.progress.seconds=0", "callbacks.checkpoint.every_n_steps=20"]})
@@ -85,7 +82,6 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(points, run, minute):
     assert int(first[1]) > killed[0]
 
 
-@pytest.mark.slow
 def test_a_process_has_the_lock_and_a_group_of_its_own(points, minute):
     """Also after the one who took the lock has closed it."""
     minute.remove("steps=6")

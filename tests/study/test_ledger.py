@@ -2,17 +2,11 @@ import os
 import shutil
 from multiprocessing import get_context
 
-import pytest
 from optuna.trial import TrialState
 
 from hcexp.study import Ledger
 from hcexp.study.claim import MAX_ATTEMPTS
 from hcexp.study.queue import Tally
-
-
-@pytest.fixture
-def ledger(fakes):
-    return lambda *names: Ledger("a study", fakes(*names))
 
 
 def run_all(ledger, state="finished", error=None, until=99):
@@ -32,9 +26,8 @@ def test_points_are_taken_in_their_order_and_once(ledger):
     claim.settle(claim.point.run.leave("finished"))
     assert run_all(one) == ["a", "c"]
     assert one.done() and one.tally() == Tally(3, 3, 0) and one.failed() == []
-    assert one._study.trials[0].user_attrs == {
-        "identity": "b", "label": "row b", "seed": 0, "overrides": ["name=b"], "attempt": 1,
-    }  # fmt: skip
+    about = {"identity": "b", "label": "row b", "seed": 0, "overrides": ["name=b"], "attempt": 1}
+    assert one._study.trials[0].user_attrs == about
     again = ledger("b", "a", "c")
     assert again.done() and again.claim() is None and len(again._study.trials) == 3
     assert run_all(ledger("a", "new", "b", "other")) == ["new", "other"]
@@ -53,7 +46,7 @@ def test_what_lies_on_the_disk_counts(ledger, fakes):
     assert run_all(ledger("bad", "other")) == ["other"]
 
 
-def test_a_failure_is_tried_again_after_the_others_and_then_left(ledger):
+def test_a_failure_is_tried_again_after_the_others_and_then_left_until_a_person_begins_anew(ledger):
     one = ledger("bad", "good")
     assert run_all(one, "failed", "no luck", until=1) == ["bad"]
     other = ledger("bad").claim()
@@ -65,10 +58,6 @@ def test_a_failure_is_tried_again_after_the_others_and_then_left(ledger):
     assert one.done()
     assert [(point.name, error) for point, error in one.failed()] == [("row bad, seed 0", "no luck at all")]
     assert [t.user_attrs["attempt"] for t in one._study.trials if t.state == TrialState.FAIL] == [1, 2, 3]
-
-
-def test_only_a_person_gives_a_failed_point_more_attempts(ledger):
-    run_all(ledger("bad"), "failed", "no luck")
     joined = ledger("bad")
     assert joined.claim() is None and joined.done()
     joined.renew()
@@ -77,18 +66,14 @@ def test_only_a_person_gives_a_failed_point_more_attempts(ledger):
     assert run_all(joined) == ["bad"] and joined.failed() == []
 
 
-def test_a_dead_worker_is_no_failure(ledger):
+def test_a_dead_worker_is_no_failure_and_what_was_pruned_is_settled(ledger):
     ledger("a", "b").claim().lock.close()
     other = ledger("a", "b")
     claim = other.claim()
     assert (claim.point.run.identity, claim.attempt) == ("a", 1)
-    assert other.claim().point.run.identity == "b"
-
-
-def test_a_row_that_was_pruned_is_settled(ledger):
-    one = ledger("a")
-    run_all(one, "pruned")
-    assert one.done() and one.claim() is None and one.failed() == []
+    assert run_all(other, "pruned") == ["b"]
+    claim.settle(claim.point.run.leave("pruned"))
+    assert other.done() and other.claim() is None and other.failed() == []
 
 
 def work(names, fakes, log, together):

@@ -42,9 +42,8 @@ def store(mlflow_template, tmp_path):
 def follow(store, tmp_path):
     def follow(sweep=SWEEP, known=(), uri=store.uri):
         tracking = {"uri": uri, "experiment": "sweeps"} if uri else {}
-        return ParentRun(
-            sweep, "tiny", OmegaConf.create({"paths": {"runs": str(tmp_path)}, "tracking": tracking}), known
-        )
+        config = OmegaConf.create({"paths": {"runs": str(tmp_path)}, "tracking": tracking})
+        return ParentRun(sweep, "tiny", config, known)
 
     return follow
 
@@ -55,12 +54,13 @@ def test_the_runs_of_a_sweep_are_its_children_as_soon_as_they_are_recorded(store
     (run,) = store.parents()
     assert run.data.tags["mlflow.note.content"] == "A title\n\nA question?" and run.info.run_name == "own-tiny"
     assert set(store.children(run)) == {"plain"}
-    store.record("b")
-    for _ in range(2):
-        parent.adopt("b", "DHC×2")
-    tags = store.children(run)["DHC×2"].data.tags
-    assert {"sweep": "own-tiny", "table": "1", "row": "DHC×2"}.items() <= tags.items()
-
+    quick = store.record("b")
+    parent.ended("b", "DHC×2")
+    assert store.client.get_run(quick).info.status == "RUNNING", "it says itself how it ended"
+    parent.ended("b", "DHC×2", killed="no output (exit status -9)")
+    child = store.children(run)["DHC×2"]
+    assert {"sweep": "own-tiny", "table": "1", "error": "no output (exit status -9)"}.items() <= child.data.tags.items()
+    assert child.info.status == "FAILED"
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.md").write_text("#")
     parent.close("FINISHED", tmp_path / "report")
@@ -71,8 +71,10 @@ def test_the_runs_of_a_sweep_are_its_children_as_soon_as_they_are_recorded(store
 
 def test_a_sweep_is_one_parent_however_often_it_is_begun_and_its_children_the_last_ones(store, follow):
     store.record("a")
-    follow(known=[("a", "plain")]).close("FAILED")
-    assert store.parents()[0].info.status == "FAILED"
+    for stop, status in ((ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")):
+        with pytest.raises(stop), follow(known=[("a", "plain")]):
+            raise stop
+        assert store.parents()[0].info.status == status
     other = Sweep("mine's", "A title", None, "x", (Row("x"),))
     for _ in range(2):
         follow()
@@ -80,16 +82,6 @@ def test_a_sweep_is_one_parent_however_often_it_is_begun_and_its_children_the_la
     own, others = store.parents()
     assert own.info.status == "RUNNING" and others.info.run_name == "mine's-tiny" and "table" not in others.data.tags
     assert store.children(own) == {} and set(store.children(others)) == {"x"}
-
-
-def test_a_run_whose_process_was_killed_is_marked_failed(store, follow):
-    run_id, parent = store.record("a"), follow()
-    parent.ended("a", "plain")
-    assert store.client.get_run(run_id).info.status == "RUNNING", "it says itself how it ended"
-    parent.ended("a", "plain", killed="no output (exit status -9)")
-    run = store.client.get_run(run_id)
-    assert run.info.status == "FAILED" and run.data.tags["error"] == "no output (exit status -9)"
-    assert run.data.tags["row"] == "plain", "as quick a run as this one is a child too"
 
 
 def test_what_the_store_missed_of_a_run_that_has_ended_is_sent(store, follow, tmp_path):
@@ -107,13 +99,6 @@ def test_what_the_store_missed_of_a_run_that_has_ended_is_sent(store, follow, tm
         assert store.client.get_run(run_id).data.tags["late"] == state
     result.unlink()  # somebody is at it, and will send it
     assert waits("too early")
-
-
-def test_what_stops_a_sweep_ends_its_parent(store, follow):
-    for stop, status in ((ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")):
-        with pytest.raises(stop), follow():
-            raise stop
-        assert store.parents()[0].info.status == status
 
 
 def test_where_runs_are_not_tracked_nothing_happens(store, follow, tmp_path):

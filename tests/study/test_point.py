@@ -6,42 +6,32 @@ from hcexp.configuration import compose, shipped
 from hcexp.run.run import Run
 from hcexp.study import Row, Sweep, load_sweep, plan
 
-ROWS = {"plain": ["residual=pre_norm"], "DHC×2": ["residual=dhc", "residual.n=2"]}
+LABEL = "mine's, 'a\\b'\\"
+ROWS = {"plain": ["residual=pre_norm", "optimizer.lr=0.2", "model.d=64"], LABEL: ["residual=dhc", "residual.n=2"]}
 
 
-def test_a_plan_goes_seed_by_seed_and_row_by_row(points):
-    planned = points(ROWS, seeds=[3, 0])
-    assert [point.name for point in planned] == ["plain, seed 3", "DHC×2, seed 3", "plain, seed 0", "DHC×2, seed 0"]
-    assert [point.run.config.seed for point in planned] == [3, 3, 0, 0]
-    assert planned[1].run.config.residual.n == 2
-    assert len({point.run.identity for point in planned}) == 4
+def test_a_plan_goes_seed_by_seed_and_row_by_row_and_the_command_line_wins_over_rows_and_they_over_the_sweep(points):
+    planned = points(ROWS, seeds=(3, 0), overrides=("optimizer.lr=0.1", "optimizer.weight_decay=0.7", "steps=9"))
+    names = [f"{label}, seed {seed}" for seed in (3, 0) for label in ROWS]
+    assert [point.name for point in planned] == names
+    assert [compose(point.arguments).tracking.run_name for point in planned] == names
+    configs = [point.run.config for point in planned]
+    assert [(config.seed, config.optimizer.lr) for config in configs] == [(3, 0.2), (3, 0.1), (0, 0.2), (0, 0.1)]
+    for config in configs:
+        assert (config.optimizer.weight_decay, config.model.d, config.steps) == (0.7, 32, 6)
+    assert configs[1].residual.n == 2 and len({point.run.identity for point in planned}) == 4
     for point in planned:
         program, verb, *arguments = shlex.split(point.command)
         assert (program, verb) == ("hcexp", "train")
         assert Run(compose(arguments), arguments).identity == point.run.identity
 
 
-def test_rows_win_over_the_sweep_and_the_command_line_over_rows(sweep_file, tmp_path, minute):
-    rows = {"a": ["optimizer.lr=0.2"], "b": []}
-    sweep = load_sweep(sweep_file(rows, overrides=["optimizer.lr=0.1", "steps=9"]), tmp_path)
-    without = [o for o in minute if not o.startswith("steps")]
-    for own, expected in (((), [0.2, 0.1]), (["optimizer.lr=0.3"], [0.3, 0.3])):
-        planned = plan(sweep, "tiny", [*without, *own])
-        assert [(p.run.config.optimizer.lr, p.run.config.steps) for p in planned] == [(lr, 9) for lr in expected]
-
-
-def test_the_scale_is_the_plans(sweep_file, tmp_path, minute):
-    sweep = load_sweep(sweep_file({"plain": ["residual=pre_norm"]}), tmp_path)
+def test_the_scale_is_the_plans(minute):
     kept = [o for o in minute if not o.startswith(("model.", "data.sequence"))]
+    sweep = Sweep("own", "A question", None, "plain", (Row("plain", ("residual=pre_norm",)),))
     (one,) = plan(sweep, "60m", [*kept, "model.vocabulary_size=4096", "data.tokenizer=null"])
     assert (one.run.config.model.d, one.run.config.data.sequence_length) == (512, 2048)
     assert one.run.overrides[0] == "scale=60m"
-
-
-def test_a_run_is_called_after_its_row_whatever_that_is_called(points):
-    label = "mine's, 'a\\b'\\"
-    (point,) = points({label: ["residual=pre_norm"]})
-    assert compose(point.arguments).tracking.run_name == f"{label}, seed 0"
 
 
 @pytest.mark.parametrize("knob", ["steps=1", "optimizer.lr=-1", "model.heads=5"])

@@ -2,14 +2,16 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from multiprocessing import get_context
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from hcexp.run.folder import LOG, RESULT
 from hcexp.run.lock import RunLock
-from hcexp.study import Ledger, run_points, workers
+from hcexp.study import run_points, workers
 from hcexp.study.claim import MAX_ATTEMPTS
 from hcexp.study.launch import LOST, Launched
 from hcexp.study.queue import Tally
@@ -62,11 +64,6 @@ def checkpoint(log, step):
     return new
 
 
-@pytest.fixture
-def ledger(fakes):
-    return lambda *names: Ledger("a study", fakes(*names))
-
-
 def run(ledger, number=1, **watch):
     """Runs what the ledger has; gives (name, state, error) of every process that ended."""
     ended = []
@@ -74,17 +71,8 @@ def run(ledger, number=1, **watch):
     return ended
 
 
-def test_every_point_is_run_once_with_its_own_arguments_and_the_result_counts(ledger, launched):
-    launched.does = lambda log: (finish(log), os._exit(1))  # whatever the exit status
-    assert run(ledger("a", "b", "a")) == [("a", "finished", None), ("b", "finished", None)]
-    assert [one.arguments for one in launched.seen] == [
-        [f"name={name}", f"++tracking.run_name='row {name}, seed 0'"] for name in ("a", "b")
-    ]
-    assert run(ledger("a", "b")) == [] and len(launched.seen) == 2
-
-
-def test_so_many_run_at_a_time_and_share_the_cores(ledger, launched, monkeypatch):
-    launched.does = lambda log: (time.sleep(0.05), finish(log))
+def test_every_point_is_run_once_so_many_at_a_time_and_they_share_the_cores(ledger, launched, monkeypatch):
+    launched.does = lambda log: (time.sleep(0.05), finish(log), os._exit(1))  # whatever the exit status
     monkeypatch.setattr(workers, "cores", lambda: 8)
     monkeypatch.setenv("PYTHONPATH", "mine")
     running, slots = [], set()
@@ -94,12 +82,14 @@ def test_so_many_run_at_a_time_and_share_the_cores(ledger, launched, monkeypatch
         assert len({worker.slot for worker in now}) == len(now)
         slots.update(worker.slot for worker in now)
 
-    assert len(run(ledger(*"abcdefg"), 3, changed=changed)) == 7
+    assert sorted(run(ledger(*"abcdea"), 3, changed=changed)) == [(name, "finished", None) for name in "abcde"]
     assert max(running) == 3 and slots == {0, 1, 2}
-    for one in launched.seen:
+    for name, one in zip("abcde", launched.seen, strict=True):
+        assert one.arguments == [f"name={name}", f"++tracking.run_name='row {name}, seed 0'"]
         assert one.environment["OMP_NUM_THREADS"] == one.environment["MKL_NUM_THREADS"] == "2"
         first, *rest = one.environment["PYTHONPATH"].split(os.pathsep)
         assert os.path.isdir(os.path.join(first, "hcexp")) and rest == ["mine"]
+    assert run(ledger("a", "b")) == [] and len(launched.seen) == 5
 
 
 def test_gpus_are_shared_out_among_workers(monkeypatch):
@@ -111,36 +101,6 @@ def test_gpus_are_shared_out_among_workers(monkeypatch):
     assert [workers._environment(slot, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["3", "5"]
     assert workers._environment(0, 1)["CUDA_VISIBLE_DEVICES"] == "3,5"  # one run may use them all
     assert (default_workers(9), default_workers(1)) == (2, 1)
-
-
-def test_a_process_without_a_result_is_a_failure_that_quotes_its_log(ledger, launched, fakes):
-    def fail(log):
-        log.write_text("step 1/6  loss 8.1\nhcexp: error: no such knob\nbye\n")
-        os._exit(3)
-
-    launched.does = fail
-    one, killed = ledger("a"), []
-    run_points(one, 1, ended=lambda worker, result: killed.append((worker.killed, result["error"])))
-    assert killed == [(True, "no such knob (exit status 3)")] * MAX_ATTEMPTS
-    left = fakes("a")[0].run.result()  # as the run itself would have left it
-    assert left["state"] == "failed" and left["error"] == "no such knob (exit status 3)" and left["seed"] == 0
-    assert left["log"] == ["step 1/6  loss 8.1", "hcexp: error: no such knob", "bye"]
-    assert one.failed()[0][1] == left["error"]
-
-
-def test_a_process_that_is_killed_is_a_failure_and_hurts_no_other(ledger, launched):
-    def killed_once(log):
-        if log.parent.name == "bad" and not (log.parent / "before").exists():
-            (log.parent / "before").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        finish(log)
-
-    launched.does = killed_once
-    one = ledger("bad", "good")
-    assert sorted(run(one, 2)) == [
-        ("bad", "failed", "no output (exit status -9)"), ("bad", "finished", None), ("good", "finished", None),
-    ]  # fmt: skip
-    assert one.failed() == []
 
 
 @pytest.mark.parametrize("stopped", [signal.SIGKILL, signal.SIGTERM])
@@ -157,30 +117,45 @@ def test_what_a_signal_ends_goes_on_as_the_same_attempt_if_it_has_come_further(l
         finish(log)
 
     launched.does = killed_on_its_way
-    one = ledger("a", "b")
-    ended = [end for end in run(one, 2) if end[0] == "a"]
+    one = ledger("a")
+    ended = run(one)
     why = "SIGTERM" if stopped == signal.SIGTERM else "no output (exit status -9)"
     goes_on = [f"{why}; it goes on from step {step}" for step in range(1, MAX_ATTEMPTS + 2)]
     assert ended == [*(("a", "stopped", error) for error in goes_on), ("a", "finished", None)]
-    assert [trial.user_attrs["attempt"] for trial in one._study.trials] == [1, 1] and one.failed() == []
+    assert [trial.user_attrs["attempt"] for trial in one._study.trials] == [1] and one.failed() == []
 
 
-def test_no_progress_and_errors_are_failures_however_far_the_run_has_come(ledger, launched):
+def test_no_progress_and_errors_are_failures_however_far_the_run_has_come_and_hurt_no_other(ledger, launched, fakes):
     def fail(log):
         if log.parent.name == "killed":  # again and again at the same step
             checkpoint(log, 1)
             os.kill(os.getpid(), signal.SIGKILL)
-        checkpoint(log, len(launched.seen))
-        finish(log, "failed", error="loss is nan")
-        os._exit(1)
+        elif log.parent.name == "refused":
+            log.write_text("step 1/6  loss 8.1\nhcexp: error: no such knob\nbye\n")
+            os._exit(3)
+        elif log.parent.name == "nan":
+            checkpoint(log, len(launched.seen))
+            finish(log, "failed", error="loss is nan")
+            os._exit(1)
+        finish(log)
 
     launched.does = fail
-    one = ledger("killed", "nan")
-    why = {"killed": "no output (exit status -9)", "nan": "loss is nan"}
-    ended = run(one)
-    assert ended.pop(0) == ("killed", "stopped", f"{why['killed']}; it goes on from step 1")
-    assert sorted(ended) == [(name, "failed", why[name]) for name in why for _ in range(MAX_ATTEMPTS)]
+    why = {"killed": "no output (exit status -9)", "nan": "loss is nan", "refused": "no such knob (exit status 3)"}
+    one, ended, without_result = ledger(*why, "good"), [], {}
+
+    def end(worker, result):
+        ended.append((worker.point.run.identity, result["state"], result["error"]))
+        without_result[worker.point.run.identity] = worker.killed
+
+    run_points(one, 2, ended=end)
+    failures = [(name, "failed", why[name]) for name in why for _ in range(MAX_ATTEMPTS)]
+    first = ("killed", "stopped", f"{why['killed']}; it goes on from step 1")
+    assert sorted(ended, key=str) == sorted([first, ("good", "finished", None), *failures], key=str)
+    assert without_result == {"killed": True, "nan": False, "refused": True, "good": False}
     assert [error for _, error in one.failed()] == [*why.values()]
+    left = fakes("refused")[0].run.result()  # as the run itself would have left it
+    assert (left["state"], left["error"], left["seed"]) == ("failed", why["refused"], 0)
+    assert left["log"] == ["step 1/6  loss 8.1", "hcexp: error: no such knob", "bye"]
 
 
 def test_the_other_processes_of_a_run_do_not_outlive_the_first(ledger, launched):
@@ -192,23 +167,25 @@ def test_the_other_processes_of_a_run_do_not_outlive_the_first(ledger, launched)
 
     launched.does = with_another
     run(ledger("a"))
-    assert _ends(int((launched.seen[0].log.parent / "pid").read_text()))
+    assert ends(launched.seen[0].log.parent / "pid")
 
 
-def _ends(pid):
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def ends(file):
+    """Whether the process whose number is in the file ends within seconds."""
     until = time.monotonic() + 10
-    while time.monotonic() < until:
-        try:
-            if open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.01)
-    return False
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while state(file.read_text()) != "Z" and time.monotonic() < until:
+            time.sleep(0.01)
+    return time.monotonic() < until
 
 
-def test_progress_is_read_from_what_the_process_has_recorded(points):
-    (point,) = points({"a": ["residual=pre_norm"]})
+def test_progress_is_read_from_what_the_process_has_recorded(fakes, trained):
+    (point,) = fakes("a")
+    point.run.config.steps = 6
     file = MetricsFile(point.run.directory / METRICS)
     worker = Worker(SimpleNamespace(point=point), None, 0, time.monotonic() + 1)
     assert worker.progress() == (0.0, "starting")
@@ -216,20 +193,19 @@ def test_progress_is_read_from_what_the_process_has_recorded(points):
     file.flush()
     assert worker.progress() == (0.0, "starting"), "an earlier process has recorded this"
     worker.started = time.monotonic() - 10
-    share, status = worker.progress()
-    assert share == 0.5 and status == "loss 8.000  12.3k tokens/s  0:00:10 left"
+    assert worker.progress() == (0.5, "loss 8.000  12.3k tokens/s  0:00:10 left")
     worker.begun = 3
     file.append({"train/grad_norm/block_1": 1.0}, 4)
     file.flush()
     assert worker.progress() == (4 / 6, "loss 8.000  12.3k tokens/s  0:00:20 left")
-    point.run.train()
+    worker = Worker(SimpleNamespace(point=SimpleNamespace(run=trained.pre_norm)), None, 0, time.monotonic() - 9999)
     share, status = worker.progress()
     assert share == 1 and status.startswith("loss ") and status.endswith("0:00:00 left")
 
 
 def test_stopping_ends_the_processes_and_puts_their_points_back(ledger, launched, monkeypatch):
     """One hears SIGTERM, one is stopped, and one, with a child, is too busy to hear."""
-    monkeypatch.setattr(workers, "GRACE_SECONDS", 1.5)
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 1.0)
 
     def deaf(log):
         if log.parent.name == "b":
@@ -246,14 +222,14 @@ def test_stopping_ends_the_processes_and_puts_their_points_back(ledger, launched
 
     def changed(running):
         seen[:] = running
-        states = [open(f"/proc/{worker.process.pid}/stat").read().rpartition(")")[2].split()[0] for worker in running]
+        states = [state(worker.process.pid) for worker in running]
         if len(running) == 3 and states[1] == "T" and workers._tail(running[2].point.run.directory / LOG):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_points(one, 3, changed=changed)
     assert [-worker.process.exitcode for worker in seen] == [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
-    assert _ends(int((seen[2].point.run.directory / LOG).read_text()))
+    assert ends(seen[2].point.run.directory / LOG)
     assert one.tally() == Tally(4, 0, 0)  # nothing runs, nothing has failed
     launched.does = finish
     assert [name for name, _, _ in run(one)] == [*"abcd"]

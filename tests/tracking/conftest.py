@@ -39,14 +39,12 @@ class Store:
         self.client, self.away, self.attempts, self.sizes = client, False, 0, []
 
     def __getattr__(self, name):
-        call = getattr(self.client, name)
-
         def answer(*args, **kwargs):
             self.attempts += 1
             if metrics := kwargs.get("metrics"):
                 self.sizes.append(len(metrics))
-            if self.away != True:  # noqa: E712
-                call(*args, **kwargs)
+            if self.away is not True:
+                getattr(self.client, name)(*args, **kwargs)
             if self.away:
                 raise MlflowException("API request failed\nwith a long story")
 
@@ -63,6 +61,12 @@ def begin(runs, folder):
         return logger
 
     return make
+
+
+@pytest.fixture
+def log():
+    """Logs `a` at each step, the step being its value."""
+    return lambda logger, *steps: [logger.log_metrics({"a": float(step)}, step) for step in steps]
 
 
 @pytest.fixture

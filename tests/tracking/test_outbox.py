@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import warnings
+from itertools import pairwise
 
 import pytest
 
@@ -13,20 +14,20 @@ from hcexp.tracking.outbox import Outbox, run_id
 
 
 @pytest.mark.parametrize("away", [True, "answers late"])
-def test_what_a_store_did_not_take_is_sent_once_it_is_back(begin, points, folder, clock, away):
+def test_what_a_store_did_not_take_is_sent_once_it_is_back(begin, points, folder, clock, log, away):
     logger = begin(flush_seconds=10)
-    logger.log_metrics({"a": 1.0}, 1)
+    log(logger, 1)
     logger.store.away = away
     with pytest.warns(UserWarning, match=f"what it does not take is kept in {folder} .*API request failed\\)$"):
         logger.save()
     clock.now += 5
-    logger.log_metrics({"a": 2.0}, 2)
+    log(logger, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # one warning is enough
         logger.save()
         assert read(folder / METRICS) == {"a": [(1, 1.0), (2, 2.0)]}, "a kill must not lose them"
         clock.now += 10
-        logger.log_metrics({"a": 3.0}, 3)
+        log(logger, 3)
         logger.store.away = False
         clock.now += 100
         logger.save()
@@ -35,22 +36,21 @@ def test_what_a_store_did_not_take_is_sent_once_it_is_back(begin, points, folder
 
 
 @pytest.mark.parametrize(("flush", "pauses"), [(10, [10, 20, 40, 80, 160, 300]), (0, [1, 1, 2, 4, 8, 16])])
-def test_the_pauses_between_attempts_grow(begin, clock, flush, pauses, monkeypatch):
+def test_the_pauses_between_attempts_grow(begin, clock, log, flush, pauses, monkeypatch):
     monkeypatch.setattr("hcexp.tracking.metrics.os.fsync", lambda descriptor: None)
     logger = begin(flush_seconds=flush)
     logger.store.away = True
-    tried, before = [], logger.store.attempts
+    tried = {}  # the first second of every number of attempts
     with pytest.warns(UserWarning):
         for second in range(700):
             clock.now += 1
-            logger.log_metrics({"a": 1.0}, second)
-            if logger.store.attempts > before:
-                tried.append(second)
-                before = logger.store.attempts
-    assert [later - earlier for earlier, later in zip(tried, tried[1:], strict=False)][:6] == pauses
+            log(logger, second)
+            tried.setdefault(logger.store.attempts, second)
+    tried.pop(0, None)
+    assert [later - earlier for earlier, later in pairwise(tried.values())][:6] == pauses
     logger.store.away = False
     clock.now += 300
-    logger.log_metrics({"a": 1.0}, 700)
+    log(logger, 700)
     assert not logger._outbox.waits()
 
 
@@ -77,18 +77,16 @@ def test_the_end_of_a_run_comes_right_later(begin, uri, client, folder, end):
     assert not Outbox(uri, folder).waits()
 
 
-def test_a_run_that_goes_on_sends_what_is_left_first(begin, client, points, folder):
+def test_a_run_that_goes_on_sends_what_is_left_first(begin, client, points, folder, log):
     logger = begin()
     logger.store.away = True
     with pytest.warns(UserWarning):
         logger.tell(tags={"late": 1})
-        for step in (1, 2, 3):
-            logger.log_metrics({"a": float(step)}, step)
+        log(logger, 1, 2, 3)
         logger.save()
     again = begin(step=1)
     assert points(again, "a") == [(1, 1.0), (2, 2.0), (3, 3.0)] and again.run_id == logger.run_id
-    assert client.get_run(again.run_id).data.tags["late"] == "1"
-    assert not Outbox("", folder).tags
+    assert client.get_run(again.run_id).data.tags["late"] == "1" and not Outbox("", folder).tags
 
 
 def test_a_server_that_is_away_is_asked_for_seconds_only(begin, uri, folder, monkeypatch):
@@ -128,16 +126,12 @@ def test_a_full_disk_is_one_line_and_the_runs_own_error_is_not_lost_over_it(begi
     assert read(folder / METRICS) == {"a": [(1, 1.0)]}
 
 
-@pytest.mark.parametrize("content", ['{"run_id": "', "[]", "[" * 99999])
-def test_a_damaged_file_is_named_in_one_line(folder, content):
-    (folder / "tracking.json").write_text(content)
-    with pytest.raises(ValueError, match=f"{folder / 'tracking.json'} is damaged .*: delete it") as error:
-        run_id(folder)
-    assert "\n" not in str(error.value)
-
-
-def test_of_a_run_that_was_not_tracked_nothing_is_sent(folder):
+def test_of_a_run_that_was_not_tracked_nothing_is_sent_and_a_damaged_file_is_named_in_one_line(folder):
     assert run_id(folder) == ""
     (folder / METRICS).write_text(json.dumps({"step": 1, "time": 1, "metrics": {"a": 1.0}}) + "\n")
     send_unsent("http://127.0.0.1:9", folder)
     assert run_id(folder) == "" and not (folder / "tracking.json").exists()
+    for content in ('{"run_id": "', "[]", "[" * 99999):
+        (folder / "tracking.json").write_text(content)
+        with pytest.raises(ValueError, match=f"^{folder / 'tracking.json'} is damaged [^\n]*: delete it[^\n]*$"):
+            run_id(folder)

@@ -7,29 +7,13 @@ from hcexp.tracking.parameters import headline_params, labels, parameters
 
 
 def test_a_configuration_is_flattened_without_places_and_what_is_not_set():
-    config = {
-        "model": {"_target_": "hcexp.model.X", "d": 128, "norm": {"eps": 1e-5}},
-        "betas": [0.9, 0.95],
-        "paths": {"runs": "runs"},
-        "hydra": {"job": {"name": "x"}},
-        "tracking": {"run_name": "DHC×2, seed 0"},
-        "a": Path("x"),
-        "b": "/home/ada",
-        "c": "~/x",
-        "d": None,
-        "data": {"files": "train/*.parquet", "paths": "kept"},
-        "long": "x" * 251,
-        "short": "x" * 250,
-    }
-    assert parameters(config) == {
-        "model.d": "128",
-        "model.norm.eps": "1e-05",
-        "betas": "[0.9, 0.95]",
-        "data.files": "train/*.parquet",
-        "data.paths": "kept",
-        "long": "x" * 249 + "…",
-        "short": "x" * 250,
-    }
+    config = {"model": {"_target_": "hcexp.model.X", "d": 128, "norm": {"eps": 1e-5}}, "betas": [0.9, 0.95]}
+    kept = {"model.d": "128", "model.norm.eps": "1e-05", "betas": "[0.9, 0.95]"}
+    config |= {"data": {"files": "train/*.parquet", "paths": "kept"}, "long": "x" * 251, "short": "x" * 250}
+    kept |= {"data.files": "train/*.parquet", "data.paths": "kept", "long": "x" * 249 + "…", "short": "x" * 250}
+    config |= {"paths": {"runs": "runs"}, "hydra": {"job": {"name": "x"}}, "tracking": {"run_name": "DHC×2, seed 0"}}
+    config |= {"a": Path("x"), "b": "/home/ada", "c": "~/x", "d": None}
+    assert parameters(config) == kept
 
 
 def config(*overrides):
@@ -49,7 +33,6 @@ def test_runs_are_told_apart_by_their_mode_and_its_knobs_and_whatever_the_overri
 
 
 def test_tags_name_the_mode_and_what_it_has():
-    assert labels(config("residual=dhc", "residual.tanh=false", "seed=3")) == {
-        "mode": "dhc", "n": "4", "tanh": "False", "scale": "tiny", "seed": "3",
-    }  # fmt: skip
+    expected = {"mode": "dhc", "n": "4", "tanh": "False", "scale": "tiny", "seed": "3"}
+    assert labels(config("residual=dhc", "residual.tanh=false", "seed=3")) == expected
     assert labels(config()) == {"mode": "pre_norm", "scale": "tiny", "seed": "0"}

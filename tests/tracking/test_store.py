@@ -25,29 +25,26 @@ def test_the_store_is_the_argument_or_of_the_environment_or_beside_the_runs(runs
     assert open_store(uri, runs) == uri
 
 
-@pytest.mark.parametrize(
-    ("uri", "what"),
-    [
-        *((uri, f"{re.escape(uri)}.*file store.*sqlite:///") for uri in ("mlruns", "./mlruns", "file:///data/mlruns")),
-        *((uri, "gone when the run ends") for uri in ("sqlite://", "sqlite:///:memory:")),
-        ("ftp://host/store", "not supported"),
-    ],
-)
-def test_what_is_no_store_is_refused(uri, what, tmp_path):
-    with pytest.raises(ValueError, match=what) as error:
-        open_store(uri, tmp_path)
-    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+def test_what_is_no_store_is_refused(tmp_path):
+    for uris, what in (
+        (("mlruns", "./mlruns", "file:///data/mlruns"), "{}.*file store.*sqlite:///"),
+        (("sqlite://", "sqlite:///:memory:"), "gone when the run ends"),
+        (("ftp://host/store",), "not supported"),
+    ):
+        for uri in uris:
+            with pytest.raises(ValueError, match=what.format(re.escape(uri))) as error:
+                open_store(uri, tmp_path)
+            assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg2"])
 def test_an_unreachable_server_is_named_at_once_without_its_password(scheme, tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     start = time.monotonic()
-    uri = f"{scheme}://ada:s3cret@127.0.0.1:{FREE_PORT}/store"
-    with pytest.raises(ConnectionError, match=rf"{re.escape(scheme)}://127.0.0.1:{FREE_PORT}/store") as error:
-        open_store(uri, tmp_path)
+    shown = f"{scheme}://127.0.0.1:{FREE_PORT}/store"
+    with pytest.raises(ConnectionError, match=rf"{re.escape(shown)}[^\n]*tracking=none[^\n]*$") as error:
+        open_store(shown.replace("://", "://ada:s3cret@"), tmp_path)
     assert time.monotonic() - start < 10, "MLflow would try for minutes"
-    assert "\n" not in str(error.value) and "tracking=none" in str(error.value)
     assert "ada" not in str(error.value) and "s3cret" not in str(error.value)
 
 

@@ -12,7 +12,7 @@ from hcexp.analysis.figures.parts import parts
 from hcexp.analysis.figures.ranks import ranks
 from hcexp.analysis.figures.similarity import similarity
 from hcexp.analysis.figures.streams import streams
-from hcexp.analysis.figures.style import save
+from hcexp.analysis.figures.style import save, save_svg
 from hcexp.analysis.figures.training import training
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "parts",
     "ranks",
     "save",
+    "save_svg",
     "similarity",
     "streams",
     "training",

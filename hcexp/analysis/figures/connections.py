@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hcexp.analysis.figures.style import ATTENTION, figure, styled
-from hcexp.analysis.written import Connections
+from hcexp.analysis.tables import Connections
 
 CELL = 1.75  # inches a matrix
 FEW = 24  # sublayers of which each attention is numbered

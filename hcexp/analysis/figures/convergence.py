@@ -5,8 +5,8 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
+from hcexp.analysis.convergence import Ratio, Summary
 from hcexp.analysis.figures.style import figure, look, styled
-from hcexp.analysis.rows import Ratio, Summary
 
 WIDTH = 95  # letters of a line below the figure
 
@@ -29,7 +29,7 @@ def convergence(ratios: Sequence[Ratio], summaries: Sequence[Summary], caveat: s
             axes.plot(found, [place] * len(found), marker, color=colour, markersize=3.5, alpha=0.5)
         if one.ratio is not None:
             axes.errorbar(one.ratio, place, xerr=one.half_width, fmt="D", color=colour, markersize=4, capsize=3)
-        axes.annotate(_words(one), (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
+        axes.annotate(one.words, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
     axes.set_yticks(range(len(summaries)), [f"{one.variant}\n{one.metric}" for one in summaries])
     axes.set_ylim(len(summaries) - 0.5, -0.5)
     axes.margins(x=0.15)
@@ -38,12 +38,3 @@ def convergence(ratios: Sequence[Ratio], summaries: Sequence[Summary], caveat: s
     if caveat:
         drawn.supxlabel(fill(caveat, WIDTH), fontsize=7, color="#444444")
     return drawn
-
-
-def _words(one: Summary) -> str:
-    if one.reached < one.seeds:
-        return "not reached" + (f" by {one.seeds - one.reached} of {one.seeds} seeds" if one.seeds > 1 else "")
-    if one.at_least is not None:
-        return f"≥ {one.at_least:.2f}×"
-    width = f" ± {one.half_width:.2f}" if one.half_width is not None else ""
-    return f"{one.ratio:.2f}×{width}"

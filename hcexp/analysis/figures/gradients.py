@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
@@ -11,27 +12,25 @@ from matplotlib.figure import Figure
 
 from hcexp.analysis.curves import curve
 from hcexp.analysis.figures.style import count_sublayers, count_tokens, figure, legend, look, styled
-from hcexp.analysis.rows import Gradient
-from hcexp.run.history import Point
 
 PREFIX = "train/grad_norm/"
 GROUPS = {"block": "blocks", "connections": "residual connections"}
 
 
 @styled
-def gradients(runs: Mapping[str, Sequence[Gradient]]) -> Figure:
+def gradients(runs: Mapping[str, pd.DataFrame]) -> Figure:
     """By block, and for the connections around each: at the checkpoint a line, at the initial weights dots."""
-    layers = [row.layer for rows in runs.values() for row in rows]
-    present = [group for group in GROUPS if any(layer.startswith(f"{group}_") for layer in layers)]
+    layers = pd.concat(runs.values())["layer"]
+    present = [group for group in GROUPS if layers.str.startswith(f"{group}_").any()]
     drawn = figure(3.1 * len(present) + 0.2, 2.7)
     panels = drawn.subplots(1, len(present), squeeze=False)[0]
     for axes, group in zip(panels, present, strict=True):
         for index, (label, rows) in enumerate(runs.items()):
             for at, name in (("checkpoint", label), ("initial", None)):
-                chosen = {_number(row.layer): row.norm for row in rows if row.at == at and row.layer.startswith(group)}
+                chosen = rows[(rows["at"] == at) & rows["layer"].str.startswith(group)]
                 style = look(index) if name else {"color": look(index)["color"], "linestyle": "", "marker": "."}
-                if any(norm > 0 for norm in chosen.values()):
-                    axes.plot(chosen.keys(), chosen.values(), label=name, **style)
+                if (chosen["norm"] > 0).any():
+                    axes.plot(chosen["layer"].map(_number), chosen["norm"], label=name, **style)
         axes.set_yscale("log")
         count_sublayers(axes, "block")
         axes.set_title(GROUPS[group])
@@ -41,9 +40,9 @@ def gradients(runs: Mapping[str, Sequence[Gradient]]) -> Figure:
 
 
 @styled
-def gradients_in_training(points: Sequence[Point]) -> Figure:
+def gradients_in_training(points: pd.DataFrame) -> Figure:
     """Of one run, before clipping: a line a block, dark for the first and bright for the last."""
-    metrics = list(dict.fromkeys(point.metric for point in points if point.metric.startswith(PREFIX)))
+    metrics = [metric for metric in points["metric"].unique() if metric.startswith(PREFIX)]
     present = [group for group in GROUPS if any(m.startswith(f"{PREFIX}{group}_") for m in metrics)]
     colours = _colours(max(_number(metric) for metric in metrics if metric[-1].isdigit()))
     drawn = figure(3.1 * len(present) + 0.7, 2.7)
@@ -64,7 +63,7 @@ def _colours(blocks: int) -> ScalarMappable:
     return ScalarMappable(Normalize(1, max(blocks, 2)), shades)
 
 
-def _by_depth(axes: Axes, points: Sequence[Point], metrics: Sequence[str], colours: ScalarMappable) -> None:
+def _by_depth(axes: Axes, points: pd.DataFrame, metrics: Sequence[str], colours: ScalarMappable) -> None:
     for metric in metrics:
         colour = colours.to_rgba(_number(metric))
         axes.plot(*zip(*curve(points, metric), strict=True), color=colour, linewidth=1, marker=".")

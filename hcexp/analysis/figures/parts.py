@@ -1,16 +1,14 @@
 """Loss on each validation set and accuracy on each task (the paper's Figures 9 and 10)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hcexp.analysis.curves import curve
+from hcexp.analysis.curves import Runs, curve
 from hcexp.analysis.figures.style import COLOURS, count_tokens, figure, legend, look, styled, without_start
-from hcexp.run.history import Point
 
-Runs = Mapping[str, Mapping[int, Sequence[Point]]]
 ACROSS = 4
 
 

@@ -1,15 +1,13 @@
 """Loss and accuracy over training (the paper's Figures 1, 5 and 6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hcexp.analysis.curves import curve, is_average, mean_metrics, spikes
+from hcexp.analysis.curves import Runs, averages, curve, is_average, mean_metrics, spikes, together
 from hcexp.analysis.figures.style import count_tokens, figure, legend, look, styled, without_start
-from hcexp.run.history import Point
-
-Runs = Mapping[str, Mapping[int, Sequence[Point]]]
 
 
 @styled
@@ -17,9 +15,8 @@ def training(runs: Runs) -> Figure:
     """The curves of every run, by label and seed: the averaged training loss with its spikes marked, what the loss was
     before averaging in the background, and the mean loss and accuracy of what was evaluated on the way.
     """
-    points = [point for seeds in runs.values() for rows in seeds.values() for point in rows]
-    averages = sorted({point.metric for point in points if is_average(point.metric)})
-    metrics = [*averages, *mean_metrics(points)]
+    points = together(runs)
+    metrics = [*averages(points), *mean_metrics(points)]
     drawn = figure(3.1 * max(len(metrics), 1) + 0.2, 2.8)
     panels = drawn.subplots(1, max(len(metrics), 1), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=False):
@@ -53,7 +50,7 @@ def _panel(axes: Axes, runs: Runs, metric: str) -> None:
     axes.set_ylabel("accuracy, share of documents" if share else "loss, nats a token")
 
 
-def _spikes(axes: Axes, rows: Sequence[Point], colour: str, raw: Sequence[tuple[int, float]]) -> None:
+def _spikes(axes: Axes, rows: pd.DataFrame, colour: str, raw: Sequence[tuple[int, float]]) -> None:
     values = dict(raw)
     at = [tokens for tokens in spikes(rows) if tokens in values]
     axes.plot(

@@ -32,8 +32,7 @@ class HubSource(Rows):
         file_seed: read the files in an order drawn with this seed, and not in that of their names, so that a stream
             with an end has of all of them; None for their own order.
 
-    Raises:
-        ValueError: no commit; both `data_files` and `url_list`; no regular expression.
+    Raises ValueError for no commit, both `data_files` and `url_list`, or no regular expression.
     """
 
     def __init__(

@@ -22,9 +22,7 @@ class LocalSource(Rows):
         column, document_start: see `Rows`.
         cache: a folder that remembers the files' checksums; None to hash them in each process.
 
-    Raises:
-        ValueError: no regular expression; once it is used, a file of unknown format.
-        FileNotFoundError: once it is used, a file, or any file of a glob or folder, is missing.
+    Raises ValueError for no regular expression and, once it is used, what `find_files` raises.
     """
 
     def __init__(

@@ -30,13 +30,8 @@ class ColumnError(ValueError):
 def read_texts(path: str, column: str, skip: int = 0) -> Iterator[Texts]:
     """The column's values from row `skip` on; of a text file all that is in it, as one row.
 
-    Args:
-        path: a file, or an address: https://… or hf://….
-
-    Raises:
-        ColumnError: no such column, or one that does not hold text.
-        ValueError: the file is broken, or not UTF-8.
-        OSError: it cannot be read.
+    `path` may be an address, https://… or hf://…. Raises ColumnError for no such column, or one that does not hold
+    text; ValueError if the file is broken, or not UTF-8; OSError if it cannot be read.
     """
     read = {"text": _read_text, "json": _read_json, "parquet": _read_parquet}[format_of(path)]
     return after(skip, read(path, column))

@@ -29,9 +29,7 @@ class Source(ABC):
     def read(self, start: Position = (0, 0)) -> Iterator[Document]:
         """The documents from `start` on, which is the `end` of one.
 
-        Raises:
-            ValueError: a file is broken, or has no such column of text.
-            ConnectionError: the hub cannot be reached, or has no such dataset.
+        Raises ValueError for a broken file or one without such a column of text, ConnectionError for want of the hub.
         """
 
     @abstractmethod
@@ -52,8 +50,7 @@ class Rows(Source):
         document_start: a regular expression: a row that it matches from its beginning starts a document, which goes on
             to the next such row; None if each row is one.
 
-    Raises:
-        ValueError: no regular expression.
+    Raises ValueError for no regular expression.
     """
 
     def __init__(self, column: str, document_start: str | None):

@@ -38,13 +38,10 @@ class Buckets:
     each other in every forward pass. Continuations of one token share the row of their common context.
 
     Args:
-        task: the task.
         tokens: of a batch, padding included; a text longer than that is a batch of its own.
-        pad_id: the token of the padding.
         rank, world_size: this process and how many there are; batch i belongs to process i mod world_size.
 
-    Raises:
-        ValueError: an argument is out of range.
+    Raises ValueError for an argument out of range.
     """
 
     def __init__(self, task: Task, tokens: int, pad_id: int, rank: int = 0, world_size: int = 1):

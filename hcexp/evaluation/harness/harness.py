@@ -33,7 +33,6 @@ def harness_scores(
 
     Args:
         model: maps tokens (batch, seq) to logits (batch, seq, vocabulary).
-        tokenizer: the model's.
         tasks: names of tasks, groups and tags, or YAML files of tasks.
         sequence_length: tokens that the model reads at once.
         batch_size: texts a batch.
@@ -41,8 +40,7 @@ def harness_scores(
         shots: examples before each question; None for the task's own number.
         folder: with YAML files of further tasks.
 
-    Raises:
-        ValueError: `lm_eval` is not installed, there is no such task, or it asks for what the model does not do.
+    Raises ValueError if `lm_eval` is not installed, or has no such task, or that asks for what the model does not do.
     """
     for name, (value, least) in {"documents": (documents, 1), "shots": (shots, 0)}.items():
         if value is not None and value < least:

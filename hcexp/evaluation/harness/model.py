@@ -24,13 +24,7 @@ class HarnessModel(TemplateLM):
 
     The module has to be causal, since rows are padded behind. It runs in evaluation mode, in the precision and on
     the device of its parameters, in one process. Texts longer than `sequence_length` lose tokens on the left; a
-    continuation is never cut.
-
-    Args:
-        model: the module.
-        tokenizer: its tokenizer; the token that ends a document stands before a text without context.
-        sequence_length: tokens that it reads at once.
-        batch_size: texts a batch.
+    continuation is never cut. The token that ends a document stands before a text without context.
     """
 
     def __init__(self, model: nn.Module, tokenizer: TextTokenizer, *, sequence_length: int, batch_size: int = 16):
@@ -38,8 +32,7 @@ class HarnessModel(TemplateLM):
         for name, value in {"sequence_length": sequence_length, "batch_size": batch_size}.items():
             if value < 1:
                 raise ValueError(f"{name}={value}: allowed is at least 1")
-        self.model = model.eval()
-        self.text_tokenizer = tokenizer
+        self.model, self.text_tokenizer = model.eval(), tokenizer
         self.max_length, self.batch_size = sequence_length, batch_size
         self._device = next(model.parameters()).device
 

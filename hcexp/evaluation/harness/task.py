@@ -26,10 +26,8 @@ class HarnessTask(Benchmark):
     """
 
     def __init__(self, task: str, folder: Path | None = None, documents: int | None = None, batch_size: int = 16):
-        self.task, self.folder = task, folder
-        self.documents, self.batch_size = documents, batch_size
-        self.name = f"harness/{Path(task).stem if Path(task).is_file() else task}"
-        self.parts = [task]
+        self.task, self.folder, self.documents, self.batch_size = task, folder, documents, batch_size
+        self.name, self.parts = f"harness/{Path(task).stem if Path(task).is_file() else task}", [task]
         self._data: Any = None
 
     @property
@@ -44,11 +42,7 @@ class HarnessTask(Benchmark):
         return checksum(part, version("lm_eval"), self.documents, [file_checksum(path) for path in own])
 
     def prepare(self, data: Any, cache: Any = None) -> None:
-        """Take the tokenizer and length of a data module; the harness has a cache of its own.
-
-        Raises:
-            ValueError: `lm_eval` is not installed, or has no such task.
-        """
+        """Take the tokenizer and length of a data module; ValueError unless `lm_eval` has the task."""
         require_tasks([self.task], self.folder)
         self._data = data
 
@@ -74,16 +68,9 @@ class HarnessScore(Meter):
         self.task, self._found = task, {}
 
     def update(self, model: nn.Module, batch: str) -> None:
-        task = self.task
-        self._found = harness_scores(
-            model,
-            task._data.tokenizer,
-            [batch],
-            sequence_length=task._data.sequence_length,
-            batch_size=task.batch_size,
-            documents=task.documents,
-            folder=task.folder,
-        )
+        task, data = self.task, self.task._data
+        bounds = {"sequence_length": data.sequence_length, "batch_size": task.batch_size, "documents": task.documents}
+        self._found = harness_scores(model, data.tokenizer, [batch], folder=task.folder, **bounds)
 
     def compute(self) -> dict[str, float]:
         return self._found

@@ -32,7 +32,6 @@ def download(url: str, path: Path, verify: bool = True) -> str:
     what the publisher meant, nothing but TLS says. A file that was put at `path` by hand is taken as it is.
 
     Args:
-        url: starts with http:// or https://.
         path: the parts of an unfinished download lie beside it.
         verify: compare the sha256 of a file that is there with the recorded one.
 
@@ -94,11 +93,8 @@ def _request(url: str, partial: Path, bar: Progress, task: TaskID) -> dict[str, 
             raise ConnectionError(f"{url} cannot be downloaded: the server answers {status} {response.reason}")
         if status == 200:  # the whole file, for the first time or because it has changed
             start, length = 0, answer.get("Content-Length")
-            found = {
-                "bytes": None if length is None else int(length),
-                "etag": answer.get("ETag"),
-                "last_modified": answer.get("Last-Modified"),
-            }
+            found = {"etag": answer.get("ETag"), "last_modified": answer.get("Last-Modified")}
+            found["bytes"] = None if length is None else int(length)
             write_json(state, found)
         elif not answer.get("Content-Range", "").startswith(f"bytes {start}-"):
             raise ConnectionError(

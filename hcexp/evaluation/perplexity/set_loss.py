@@ -18,8 +18,6 @@ class SetLoss(Meter):
     Raises ValueError for less than a byte.
     """
 
-    higher_is_better = False
-
     nats: Tensor
     tokens: Tensor
 

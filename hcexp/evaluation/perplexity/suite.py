@@ -41,9 +41,7 @@ class PerplexitySuite(Benchmark):
         batch_size: windows a batch and process.
         every: optimiser steps between evaluations during training; None for one at the end.
 
-    Raises:
-        ValueError: an argument is out of range, or two sets have one name.
-        FileNotFoundError: a file is missing.
+    Raises ValueError for an argument out of range, or two sets of one name; FileNotFoundError if a file is missing.
     """
 
     def __init__(
@@ -80,24 +78,15 @@ class PerplexitySuite(Benchmark):
 
     @property
     def fingerprint(self) -> str:
-        """Of what is evaluated: the names and contents of the sets, and how much of them."""
         contents = [(name, source.checksum) for name, source in self.sets.items()]
         return checksum(self.name, contents, self.documents, self.max_tokens)
 
     def fingerprint_of(self, part: str) -> str:
-        """Of the content of one set, and of how much of it is evaluated."""
         return checksum(self.sets[part].checksum, self.documents, self.max_tokens)
 
     def prepare(self, data: Any, cache: str | os.PathLike) -> None:
-        """Tokenise the sets unless the cache has them, and open them.
-
-        Args:
-            data: has the model's `tokenizer`, `sequence_length`, the tokens a window, each of which starts without
-                context, and `verify`, whether the stores are compared with their checksums.
-            cache: folder of the token stores.
-
-        Raises:
-            ValueError: a set has no text, or cannot be read.
+        """Tokenise the sets unless the cache has them, and open them; a window, of the data's `sequence_length`, starts
+        without context. Raises what `ValidationSet.open` raises.
         """
         self.sequence_length = data.sequence_length
         limits = {"documents": self.documents, "max_tokens": self.max_tokens, "verify": data.verify}
@@ -116,7 +105,7 @@ class PerplexitySuite(Benchmark):
             yield inputs[:, :length], targets[:, :length]
 
     def metrics(self, scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Every metric by its full name, from the results of each set; a mean only of what all sets have."""
+        """There is a mean only of what all sets have."""
         rows = [scored[name] for name in self.sets]
         metrics = {f"{self.name}/{name}/{key}": value for name in self.sets for key, value in scored[name].items()}
         for key in ("loss", "perplexity", "bits_per_byte"):

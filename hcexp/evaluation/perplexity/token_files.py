@@ -34,9 +34,7 @@ class TokenFiles(ValidationSet):
         paths: of the files, below the source.
         eos_ids: the ids that may end a document.
 
-    Raises:
-        ValueError: the source is neither; a path leads out of it.
-        FileNotFoundError: the folder lacks a file.
+    Raises ValueError if the source is neither, or a path leads out of it; FileNotFoundError if the folder lacks a file.
     """
 
     def __init__(self, source: str | os.PathLike, paths: str | Sequence[str], eos_ids: Sequence[int]):
@@ -83,10 +81,8 @@ class TokenFiles(ValidationSet):
         The bytes of its text are those of what the tokenizer decodes, without EOS; whether it may decode the ids is
         for a `Vocabulary` to say.
 
-        Raises:
-            ConnectionError: a file cannot be downloaded.
-            ValueError: a file is no token file or is damaged; it has ids that the tokenizer has not; its documents
-                cannot be counted.
+        Raises ConnectionError if a file cannot be downloaded; ValueError if one is no token file or is damaged, has ids
+        that the tokenizer has not, or its documents cannot be counted.
         """
         cache = Path(cache).expanduser()
         cache.mkdir(parents=True, exist_ok=True)
@@ -172,11 +168,7 @@ class TokenFiles(ValidationSet):
 
 
 def read_tokens(path: Path) -> np.ndarray:
-    """The ids of a token file, memory-mapped: unsigned, shape (tokens,).
-
-    Raises:
-        ValueError: the file is empty, has half an id, or is a `.npy` of something else.
-    """
+    """The ids of a token file, memory-mapped: unsigned, shape (tokens,); ValueError if it is none."""
     with path.open("rb") as file:
         start = file.read(6)
     size = path.stat().st_size

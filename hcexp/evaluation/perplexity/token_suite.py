@@ -18,11 +18,7 @@ class TokenSuite(PerplexitySuite):
         source: where the files are: a folder, or an address that starts with https:// or http://.
         vocabulary: what the ids mean.
         eos_ids: the ids that may end a document.
-        documents, max_tokens, batch_size, every: see `PerplexitySuite`.
-
-    Raises:
-        ValueError: an argument is out of range.
-        FileNotFoundError: the folder lacks a file.
+        documents, max_tokens, batch_size, every: see `PerplexitySuite`; it raises what that and `TokenFiles` raise.
     """
 
     def __init__(
@@ -42,11 +38,6 @@ class TokenSuite(PerplexitySuite):
         self.vocabulary = vocabulary
 
     def prepare(self, data: Any, cache: str | os.PathLike) -> None:
-        """Download and open the sets; see `PerplexitySuite.prepare`.
-
-        Raises:
-            ValueError: the tokenizer's ids mean other text than the files'; a file is damaged.
-            ConnectionError: a file cannot be downloaded.
-        """
+        """Download and open the sets; ValueError if the tokenizer's ids mean other text, else as `TokenFiles.open`."""
         self.vocabulary.require(data.tokenizer, f"the suite {self.name}")
         super().prepare(data, cache)

@@ -24,15 +24,7 @@ class ValidationSet(ABC):
         max_tokens: int | None = None,
         verify: bool = True,
     ) -> TokenStore:
-        """The set as a token store, made unless the cache has it.
+        """The set, or its first documents or tokens, as a token store, made unless the cache has it.
 
-        Args:
-            tokenizer: the model's.
-            cache: a folder for any number of stores.
-            documents: the first so many; None for all.
-            max_tokens: end the stream after so many tokens; None for all.
-            verify: compare what is in the cache with its checksums.
-
-        Raises:
-            ValueError: the set cannot be read, or has no text.
+        `verify` compares what is there with its checksums. Raises ValueError if the set cannot be read or has no text.
         """

@@ -24,8 +24,7 @@ class Windows:
         batch_size: windows a batch.
         rank, world_size: this process and how many there are; window i belongs to process i mod world_size.
 
-    Raises:
-        ValueError: an argument is out of range, or the stream predicts no token.
+    Raises ValueError for an argument out of range, or a stream that predicts no token.
     """
 
     def __init__(self, store: TokenStore, sequence_length: int, batch_size: int, rank: int = 0, world_size: int = 1):
@@ -37,22 +36,18 @@ class Windows:
         if store.tokens < 2:
             raise ValueError(f"{store.folder} has {store.tokens} tokens: allowed is at least 2")
         self.store, self.sequence_length, self.batch_size = store, sequence_length, batch_size
-        self.rank, self.world_size = rank, world_size
-
-    @property
-    def windows(self) -> int:
-        """Windows of each process, padding included."""
-        return math.ceil(math.ceil((self.store.tokens - 1) / self.sequence_length) / self.world_size)
+        windows = math.ceil((store.tokens - 1) / sequence_length)
+        # Padding included: as many in every process.
+        self._mine = range(rank, math.ceil(windows / world_size) * world_size, world_size)
 
     def __len__(self) -> int:
-        return math.ceil(self.windows / self.batch_size)
+        return math.ceil(len(self._mine) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for first in range(0, self.windows, self.batch_size):
-            mine = range(first, min(first + self.batch_size, self.windows))
-            yield self._batch([i * self.world_size + self.rank for i in mine])
+        for first in range(0, len(self._mine), self.batch_size):
+            yield self._batch(self._mine[first : first + self.batch_size])
 
-    def _batch(self, windows: list[int]) -> tuple[Tensor, Tensor]:
+    def _batch(self, windows: range) -> tuple[Tensor, Tensor]:
         shape = (len(windows), self.sequence_length)
         inputs = torch.full(shape, self.store.eos_id)
         targets = torch.full(shape, IGNORED)

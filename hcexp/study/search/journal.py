@@ -12,14 +12,11 @@ BLOCK = 4096  # bytes; a line of the journal is shorter, as a rule
 
 
 def open_journal(path: str | Path) -> JournalStorage:
-    """The journal as a storage of Optuna's; made if it is not there. `JOURNAL` is its name among the runs.
+    """The journal as a storage of Optuna's, which any number of processes may have open; made if it is not there.
 
-    Any number of processes may have it open. A process that is killed holds up no other one, and half a line that it
-    left, or for which a full disk had no room, is taken back before the next one is written.
-
-    Raises:
-        ValueError: a line of it cannot be read.
-        OSError: it cannot be written, or there is no room left for it.
+    A process that is killed holds up no other one, and half a line that it left, or for which a full disk had no room,
+    is taken back before the next one is written. Raises ValueError if a line cannot be read, OSError if none can be
+    written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

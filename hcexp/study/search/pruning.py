@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from hcexp.callbacks import StepCallback
 from hcexp.study.search.journal import open_journal
+from hcexp.study.sweep.checks import check_key
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -32,8 +32,7 @@ IDENTITY = "identity"  # of its run
 def make_pruner(name: str, **settings: Any) -> "BasePruner":
     """Optuna's pruner of this name, with settings as Optuna calls them (`n_startup_trials`, `min_resource`, …).
 
-    Raises:
-        ValueError: for an unknown name or setting, or a value that Optuna refuses; one line that says what is allowed.
+    Raises ValueError, in one line, for an unknown name or setting, or a value that Optuna refuses.
     """
     import optuna
 
@@ -42,10 +41,7 @@ def make_pruner(name: str, **settings: Any) -> "BasePruner":
     made = getattr(optuna.pruners, PRUNERS[name])
     allowed = list(inspect.signature(made).parameters)
     for setting in settings:
-        if setting not in allowed:
-            nearest = get_close_matches(setting, allowed, n=1)
-            guess = f" Did you mean {nearest[0]}?" if nearest else ""
-            raise ValueError(f"{name} has no setting {setting!r}.{guess} Allowed: {', '.join(allowed)}")
+        check_key(f"{name} has no setting {setting!r}", setting, allowed)
     try:
         return made(**settings)
     except (TypeError, ValueError) as error:
@@ -73,29 +69,22 @@ def _run(trial: "FrozenTrial") -> str | int:
 class Pruning(StepCallback):
     """Reports the mean validation loss to a trial of an Optuna study after every validation but the last, and stops
     the training if the study's pruner finds it too high among the trials at that optimiser step. There every run
-    counts once, however often it was tried or drawn.
+    counts once, however often it was tried or drawn. Of several processes the first decides.
 
     `pruned` is then true. A run that goes on from a checkpoint reports no step twice, and stops where it would have
-    stopped: the decision is written before the report that it follows from. Of several processes the first decides.
+    stopped: the decision is written before the report that it follows from.
 
     Args:
         journal: file that has the study.
         study: the study's name; its trials are better the lower their values are.
-        trial: number of the trial, which must not be over.
+        trial: number of the trial.
         pruner: the arguments of `make_pruner`.
 
-    Raises:
-        ValueError: for a pruner that is none; before training for a journal, study or trial that is not there, or a
-            trial that is over.
+    Raises ValueError for a pruner that is none; before training for a journal, study or trial that is not there, or a
+    trial that is over.
     """
 
-    def __init__(
-        self,
-        journal: str | Path,
-        study: str,
-        trial: int,
-        pruner: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, journal: str | Path, study: str, trial: int, pruner: Mapping[str, Any]) -> None:
         try:
             self.pruner = make_pruner(**pruner)
         except (TypeError, ValueError) as error:
@@ -137,9 +126,7 @@ class Pruning(StepCallback):
         return self._storage.get_trial(self._trial_id).user_attrs.get(PRUNED)
 
     def _report(self, step: int, loss: float) -> None:
-        """Enter the decision, what the pruner notes for later ones, and the loss; the loss last, as it closes the
-        step: whoever is killed before decides once more, alike.
-        """
+        """Enter the decision, the pruner's notes, and the loss: who is killed before that decides once more, alike."""
         if step in self._storage.get_trial(self._trial_id).intermediate_values:
             return
         before, after, decided = self._ask_pruner(step, loss)
@@ -151,8 +138,8 @@ class Pruning(StepCallback):
         self._storage.set_trial_intermediate_value(self._trial_id, step, loss)
 
     def _ask_pruner(self, step: int, loss: float) -> tuple["FrozenTrial", "FrozenTrial", bool]:
-        """The trial before and after, and whether it is unpromising; asked in a copy of the study that no failed
-        attempt has part in, and in which every trial has the number that it would have without them.
+        """The trial before and after, and whether it is unpromising; asked in a copy of the study without failed
+        attempts, in which every trial has the number that it would have without them.
         """
         import optuna
 

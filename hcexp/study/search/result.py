@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hcexp.study.claim import to_try_again
+from hcexp.study.claim import TRIAL_STATES, to_try_again
 from hcexp.study.search.pruning import PRUNED
 
 
@@ -49,7 +49,7 @@ class RowResult:
 
 def trial_record(trial: FrozenTrial) -> TrialRecord:
     """A trial of the study; one that is to be tried again, waits or is at work is missing."""
-    states = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    states = {state: name for name, state in TRIAL_STATES.items()}
     return TrialRecord(
         values=trial.params,
         state="missing" if to_try_again(trial) else states.get(trial.state, "missing"),

@@ -16,7 +16,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hcexp.configuration import compose, shareable
+from hcexp.configuration import compose
 from hcexp.run.run import Run
 from hcexp.study.claim import Claim, settle_alike, settled, take
 from hcexp.study.point import Point
@@ -47,11 +47,7 @@ class TrialPoint(Point):
 class RowSearch(StudyQueue):
     """A row's study, which is made with its first draw; each draw is a point.
 
-    Args:
-        name: what the studies of a sweep have in common in their names.
-        point: the row in its default configuration.
-        space: what is searched.
-        journal: the file in which `storage` has the study.
+    `name` is what the studies of a sweep have in common, `point` the row in its default configuration.
     """
 
     def __init__(self, name: str, point: Point, space: Space, journal: Path, storage: Callable[[], JournalStorage]):
@@ -69,10 +65,7 @@ class RowSearch(StudyQueue):
         return sum(trial.state == TrialState.RUNNING for trial in latest), len(latest)
 
     def claim(self) -> Claim | None:
-        """A point that was drawn and that nobody is at, or else that of another draw; None if neither is left.
-
-        A point is run once: a draw of the same values as an earlier one ends as that one does, without another run.
-        """
+        """A point that was drawn and that nobody is at, or else that of another draw; None if neither is left."""
         self._try_again()
         while True:
             self._settle_repeats()
@@ -90,12 +83,13 @@ class RowSearch(StudyQueue):
         return RowResult(row.label, row.overrides, tuple(trial_record(trial) for trial in self._latest()))
 
     def _latest(self) -> list[FrozenTrial]:
-        """The newest trial of every draw, in order; of a search that had more trials before, the first ones."""
+        """In the order of the draws; of a search that had more trials before, the first ones."""
         if not self._journal.exists():
             return []
         return one_a_draw(self._study.get_trials(deepcopy=False))[: self._space.trials]
 
     def _settle_repeats(self) -> None:
+        """A point is run once: a draw of the same values as an earlier one ends as that one does."""
         if self._repeats():
             with exclusive(self._journal):
                 for trial, first in self._repeats():
@@ -115,46 +109,24 @@ class RowSearch(StudyQueue):
             if len(latest) == self._space.trials:
                 return False
             values = self._sample(latest) if latest else self._default
-            run = self._run(values)
-            self._study.add_trial(
-                create_trial(
-                    state=TrialState.WAITING,
-                    params=values,
-                    distributions=self._space.distributions,
-                    user_attrs={
-                        DRAW: len(latest),
-                        IDENTITY: run.identity,
-                        "label": self._point.row.label,
-                        "overrides": shareable(run.overrides),
-                        "attempt": 1,
-                    },
-                )
-            )
+            point = replace(self._point, run=self._run(values))
+            self._add(point, {DRAW: len(latest)}, params=values, distributions=self._space.distributions)
         return True
 
     def _sample(self, latest: Sequence[FrozenTrial]) -> dict[str, Any]:
         """The next values, from a copy of the study with one trial a draw, and numbers of its own."""
         seed = int(np.random.SeedSequence(len(latest)).generate_state(1)[0])
-        copy = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._space.startup, constant_liar=True),
-        )
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._space.startup, constant_liar=True)
+        copy = optuna.create_study(sampler=sampler)
         for trial in latest:
-            ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-            copy.add_trial(
-                trial
-                if ended
-                else create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
-            )
+            if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+                trial = create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
+            copy.add_trial(trial)
         return copy.ask(self._space.distributions).params
 
     def _point_of(self, trial: FrozenTrial) -> TrialPoint:
-        return TrialPoint(
-            row=self._point.row,
-            seed=self._point.seed,
-            run=self._run(trial.params),
-            draw=trial.user_attrs[DRAW],
-            pruning=self._pruning(trial),
-        )
+        run, draw = self._run(trial.params), trial.user_attrs[DRAW]
+        return TrialPoint(self._point.row, self._point.seed, run, draw, self._pruning(trial))
 
     def _run(self, values: Mapping[str, Any]) -> Run:
         """Kept, for composing takes a good part of a second."""

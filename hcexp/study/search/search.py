@@ -16,25 +16,18 @@ from hcexp.study.sweep.sweep import Sweep
 
 
 class Search(Queue):
-    """The searches of a sweep's rows as one queue.
+    """The searches of a sweep's rows as one queue; `points` are the rows in their default configuration.
 
     Each row has an Optuna study of its own and as many draws as every other. The first one is the default
     configuration; the next are drawn at random, the same for all rows; then TPE draws. What is drawn depends on the
     number of the draw and on the row's trials so far, and on nothing in the process: with one worker a search that was
     killed and goes on draws what an undisturbed one draws. What is still at work, or has failed for good, counts as bad
-    (the constant liar), so that several workers keep away from each other and from what fails. Values that a row has
-    drawn before are not run again: that trial ends as the first of them does.
+    (the constant liar), so that several workers keep away from each other and from what fails.
 
-    A study belongs to the row's resolved configuration and the space: if either is changed it is another study; with
-    more trials it is the same one.
+    A study belongs to the row's resolved configuration and the space, but for the number of trials: if either is
+    changed it is another study.
 
-    Args:
-        sweep: one with a search.
-        scale: names the studies, together with the sweep and the row.
-        points: the rows in their default configuration.
-
-    Raises:
-        ValueError: if a row's default is outside the space, or its pruner has nothing to look at.
+    Raises ValueError if a row's default is outside the space, or its pruner has nothing to look at.
     """
 
     def __init__(self, sweep: Sweep, scale: str, points: Sequence[Point]):

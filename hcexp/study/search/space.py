@@ -22,29 +22,23 @@ MARGIN = 1 / 20  # of a range, from its ends
 class Space:
     """The space of a search, alike for every row.
 
-    Args:
-        knobs: of each knob `{low, high}`, with `log` or `step` if they are wanted, or `{choices}`. Whole numbers are
-            drawn where low, high and step are all whole.
-        trials: of every row, the default configuration included.
-        startup: trials of a row that must have ended before TPE has a say; until then values are drawn at random.
-        validations: how often a trial is evaluated, evenly over its steps and the last time at its end; None leaves
-            `evaluation.every` as it is.
-        pruner: `{name, and its settings}`; None lets every trial go to its end.
+    Of each of its `knobs` it has `{low, high}`, with `log` or `step` if they are wanted, or `{choices}`. Whole numbers
+    are drawn where low, high and step are all whole.
     """
 
     knobs: Mapping[str, Mapping[str, Any]]
-    trials: int
-    startup: int = STARTUP
-    validations: int | None = None
-    pruner: Mapping[str, Any] | None = None
+    trials: int  # of every row, the default configuration included
+    startup: int = STARTUP  # trials of a row that must have ended before TPE draws; until then it is chance
+    validations: int | None = None  # of a trial, evenly over its steps, the last one at its end; None: evaluation.every
+    pruner: Mapping[str, Any] | None = None  # {name, and its settings}; None lets every trial go to its end
 
     @cached_property
     def distributions(self) -> dict[str, "BaseDistribution"]:
         return {knob: _distribution(domain) for knob, domain in self.knobs.items()}
 
     def end(self, knob: str, value: Any) -> str | None:
-        """`lower` or `upper` if the value lies at this end of the knob's range, or within a twentieth of it (in
-        logarithms, of a `log` one); None if it lies further in, or is one of some choices.
+        """The end, `lower` or `upper`, at which the value lies, or within a twentieth of the range (in logarithms, of a
+        `log` one); None if it lies further in, or is one of some choices.
         """
         domain = self.knobs[knob]
         if "choices" in domain:
@@ -56,11 +50,7 @@ class Space:
 
 
 def read_space(where: str, content: Any) -> Space:
-    """The section `search` of a sweep's file.
-
-    Raises:
-        ValueError: in one line that begins with `where`.
-    """
+    """The section `search` of a sweep's file; raises ValueError in one line that begins with `where`."""
     check_keys(where, content, KEYS, required=("knobs", "trials"))
     knobs = content["knobs"]
     if not isinstance(knobs, dict) or not knobs:
@@ -68,10 +58,9 @@ def read_space(where: str, content: Any) -> Space:
     for knob, domain in knobs.items():
         check_knob(f"{where}: knobs", knob, domain)
         _check_domain(f"{where}: {knob}", domain)
-    check_whole(f"{where}: trials", content["trials"], 1)
-    check_whole(f"{where}: startup", content.get("startup", STARTUP), 1)
-    if "validations" in content:
-        check_whole(f"{where}: validations", content["validations"], 1)
+    for key in ("trials", "startup", "validations"):
+        if key in content:
+            check_whole(f"{where}: {key}", content[key], 1)
     return Space(**(content | {"pruner": _pruner(f"{where}: pruner", content.get("pruner", "none"))}))
 
 

@@ -12,13 +12,18 @@ def check_keys(where: str, content: Any, allowed: Sequence[str], required: Itera
     if not isinstance(content, dict):
         raise ValueError(f"{where} is not a mapping with the keys {', '.join(allowed)}")
     for key in content:
-        if key not in allowed:
-            nearest = get_close_matches(str(key), allowed, n=1)
-            guess = f" Did you mean {nearest[0]}?" if nearest else ""
-            raise ValueError(f"{where}: unknown key {key!r}.{guess} Allowed: {', '.join(allowed)}")
+        check_key(f"{where}: unknown key {key!r}", key, allowed)
     for key in required:
         if key not in content:
             raise ValueError(f"{where}: {key} is missing")
+
+
+def check_key(wrong: str, key: Any, allowed: Sequence[str]) -> None:
+    """Raise ValueError that begins with `wrong` unless the key is one of those allowed."""
+    if key not in allowed:
+        nearest = get_close_matches(str(key), allowed, n=1)
+        guess = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise ValueError(f"{wrong}.{guess} Allowed: {', '.join(allowed)}")
 
 
 def check_text(where: str, value: Any) -> None:

@@ -13,11 +13,8 @@ def with_grid(where: str, grid: Any, rows: Sequence[Row] | None = None) -> tuple
     """The rows of a grid `{knob: [value, …]}`, the last knob's values changing fastest; with `rows`, each of them
     with every combination.
 
-    A row is called after its values, `n=4, tanh=false`: after the last part of a knob's name, or the whole name where
-    two knobs end alike.
-
-    Raises:
-        ValueError: if it is no such mapping; one line that begins with `where`.
+    A row is called after its values, `n=4, tanh=false`. Raises ValueError, in one line that begins with `where`, if it
+    is no such mapping.
     """
     if not isinstance(grid, dict) or not grid:
         raise ValueError(f"{where} {grid!r} is not a mapping of knobs to lists, such as {{residual.n: [1, 2, 4]}}")

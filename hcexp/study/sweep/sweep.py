@@ -35,10 +35,11 @@ class Tuning:
 class Sweep:
     """Rows under seeds. It knows no scale: the same sweep runs on a laptop and on a cluster.
 
-    `question` is what it asks, in a sentence or two; `table` the paper's table that it answers, or None; `baseline` the
-    label of the row that all others are compared with; `overrides` are common to all rows and stand before the row's
-    own. With a `search`, every row stands for a search of its own in that space, under one seed. `tuning` says of rows
-    with tuned values whose they are.
+    `table` is the paper's table that it answers, or None; `baseline` the label of the row that all others are compared
+    with; `overrides` are common to all rows and stand before the row's own. `contrasts` are the pairs of labels, a row
+    and what it stands against, that answer the `question` beside the comparisons with the baseline. With a `search`,
+    every row stands for a search of its own in that space, under one seed. `tuning` says of rows with tuned values
+    whose they are, and `word` how the command line called it.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Sweep:
     search: Space | None = None
     tuning: Tuning | None = None
     question: str = ""
+    contrasts: tuple[tuple[str, str], ...] = ()
+    word: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         where = f"sweep {self.name}"
@@ -64,11 +67,21 @@ class Sweep:
                 raise ValueError(f"{where}: label {label!r} has a control character, such as the end of a line")
         if self.baseline not in labels:
             raise ValueError(f"{where}: baseline {self.baseline!r} is not a row; rows are {', '.join(labels)}")
-        _check_seeds(where, self.seeds)
+        for pair in self.contrasts:
+            if unknown := [label for label in pair if label not in labels]:
+                raise ValueError(f"{where}: contrasts: {unknown[0]!r} is not a row; rows are {', '.join(labels)}")
+            if pair[0] == pair[1]:
+                raise ValueError(f"{where}: contrasts: {pair[0]!r} stands against itself")
+        if not self.seeds:
+            raise ValueError(f"{where}: seeds is empty; give at least one integer, such as [0]")
+        for seed in self.seeds:
+            check_whole(f"{where}: seed", seed, 0)
+        if (twice := first_twice(self.seeds)) is not None:
+            raise ValueError(f"{where}: seed {twice} is given more than once")
         if self.search and len(self.seeds) > 1:
             raise ValueError(
                 f"{where}: a search has one seed, not {len(self.seeds)}: what it found is compared under several seeds "
-                f"by a sweep with sweep.tuned={self.name}"
+                f"by a sweep with --tuned {self.name}"
             )
         if self.table is not None:
             try:
@@ -76,13 +89,21 @@ class Sweep:
             except ValueError as error:
                 raise ValueError(f"{where}: table: {error}") from None
 
+    def report_folder(self, runs: str | Path, scale: str) -> Path:
+        """Where its report lies, beside the runs: that of tuned rows has a folder of its own."""
+        folder = report_folder(runs, self.name, scale)
+        return folder.with_name(f"{folder.name}-tuned") if self.tuning else folder
+
+
+def report_folder(runs: str | Path, name: str, scale: str) -> Path:
+    """Where the report of the sweep of a name lies, or what a search has found."""
+    return Path(runs) / "reports" / f"{name}-{scale}"
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """One point of a sweep, a row under a seed, and what became of it.
-
-    `state` is finished, failed, pruned or missing; `command` the exact line that trains it; `result` its
-    `result.json`, or {}; `curve` maps a metric's name to its (optimiser step, value) pairs.
+    """One point of a sweep, and what became of it: `command` is the exact line that trains it, `result` its
+    `result.json`, or {}, and `curve` maps a metric's name to its (optimiser step, value) pairs.
     """
 
     label: str
@@ -105,12 +126,3 @@ class Outcome:
         if self.state == "pruned":
             return f"pruned at step {self.result['steps']}"
         return f"{self.state}: {self.error}" if self.error else self.state
-
-
-def _check_seeds(where: str, seeds: tuple[int, ...]) -> None:
-    if not seeds:
-        raise ValueError(f"{where}: seeds is empty; give at least one integer, such as [0]")
-    for seed in seeds:
-        check_whole(f"{where}: seed", seed, 0)
-    if (twice := first_twice(seeds)) is not None:
-        raise ValueError(f"{where}: seed {twice} is given more than once")

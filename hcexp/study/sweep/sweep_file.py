@@ -1,5 +1,6 @@
 """Sweeps read from their YAML files, which hold data and no code."""
 
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hcexp.study.sweep.grid import with_grid
 from hcexp.study.sweep.overrides import read
 from hcexp.study.sweep.sweep import Row, Sweep
 
-KEYS = ("title", "question", "table", "baseline", "seeds", "overrides", "rows", "grid", "search")
+KEYS = ("title", "question", "table", "baseline", "seeds", "overrides", "rows", "grid", "search", "contrasts")
 ROW_KEYS = ("label", "overrides")
 
 
@@ -23,9 +24,8 @@ def load_sweep(name_or_path: str | Path, folder: Path) -> Sweep:
     A file has `rows`, or a `grid` whose every combination is a row, or both: then every row stands with every
     combination. With `search` each of them is searched alike.
 
-    Raises:
-        FileNotFoundError: if there is neither; it names the nearest and lists those there are.
-        ValueError: if the file is no sweep; one line that names the file, the key and what is allowed.
+    Raises FileNotFoundError if there is neither, with the nearest and those there are, and ValueError if the file is no
+    sweep, in one line that names the file, the key and what is allowed.
     """
     path = _find(str(name_or_path), Path(folder))
     try:
@@ -33,7 +33,7 @@ def load_sweep(name_or_path: str | Path, folder: Path) -> Sweep:
     except ValueError as error:
         raise ValueError(f"sweep {path.name}: {error}") from None
     check_data(f"sweep {path.stem}", content)
-    return _sweep(path.stem, content)
+    return replace(_sweep(path.stem, content), word=str(name_or_path))
 
 
 def _find(name: str, folder: Path) -> Path:
@@ -74,7 +74,18 @@ def _sweep(name: str, content: Any) -> Sweep:
         overrides=_overrides(where, content.get("overrides")),
         search=read_space(f"{where}: search", content["search"]) if "search" in content else None,
         question=content.get("question", ""),
+        contrasts=_contrasts(f"{where}: contrasts", content.get("contrasts", [])),
     )
+
+
+def _contrasts(where: str, content: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(content, list):
+        raise ValueError(f"{where} must be a list of {{row: …, against: …}}")
+    for each in content:
+        check_keys(where, each, ("row", "against"), required=("row", "against"))
+        for key in ("row", "against"):
+            check_text(f"{where}: {key}", each[key])
+    return tuple((each["row"], each["against"]) for each in content)
 
 
 def _rows(where: str, content: dict[str, Any]) -> tuple[Row, ...]:

@@ -36,7 +36,7 @@ def tuned_text(sweep: Sweep, scale: str, command: str, found: Sequence[RowResult
         for row in found
     ]
     content = dict(zip(KEYS, (sweep.name, scale, sweep.seeds[0], command, sweep.search.trials, rows), strict=True))
-    header = f"# The best values of every row; another sweep takes them with sweep.tuned={sweep.name}\n"
+    header = f"# The best values of every row; another sweep takes them with --tuned {sweep.name}\n"
     return header + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -46,12 +46,11 @@ def tuned(sweep: Sweep, file: Path, scale: str, overrides: Sequence[str] = ()) -
     A row takes the values of the tuned row all of whose overrides it has, among its own, the sweep's and the command
     line's. Of several it is the one with the most.
 
-    Raises:
-        ValueError: in one line, if the file is not there, is of another scale or of a search that is not through, and
-            if a row has no such tuned row, or several with other values.
+    Raises ValueError, in one line, if the file is missing, of another scale or of a search that is not through, and
+    if a row has no such tuned row, or several with other values.
     """
     if sweep.search:
-        raise ValueError(f"sweep.tuned: {sweep.name} is a search itself, and takes no tuned values")
+        raise ValueError(f"--tuned: {sweep.name} is a search itself, and takes no tuned values")
     content = _read(file, scale)
     rows, values = [], {}
     for row in sweep.rows:
@@ -65,10 +64,10 @@ def _read(file: Path, scale: str) -> dict[str, Any]:
     try:
         content = read_yaml(file)
     except FileNotFoundError:
-        raise ValueError(f"sweep.tuned: {file} does not exist; hcexp sweep writes it at the end of a search") from None
+        raise ValueError(f"--tuned: {file} does not exist; hcexp sweep writes it at the end of a search") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"sweep.tuned: {file} cannot be read: {error}") from None
-    where = f"sweep.tuned: {file}"
+        raise ValueError(f"--tuned: {file} cannot be read: {error}") from None
+    where = f"--tuned: {file}"
     check_keys(where, content, KEYS, required=KEYS)
     if content["scale"] != scale:
         raise ValueError(f"{where} is of scale={content['scale']}, not {scale}")
@@ -99,10 +98,10 @@ def _match(row: Row, given: Mapping[str, Any], known: Sequence[Mapping[str, Any]
             fitting.setdefault(len(asked), []).append(each)
     if not fitting:
         labels = ", ".join(each["label"] for each in known) or "nothing"
-        raise ValueError(f"sweep.tuned: {file} has no values for the row {row.label}; it has {labels}")
+        raise ValueError(f"--tuned: {file} has no values for the row {row.label}; it has {labels}")
     first, *others = fitting[max(fitting)]
     for other in others:
         if other["values"] != first["values"]:
             both = f"{first['label']} and {other['label']}"
-            raise ValueError(f"sweep.tuned: {file} has two sets of values for the row {row.label}: {both}")
+            raise ValueError(f"--tuned: {file} has two sets of values for the row {row.label}: {both}")
     return first["values"]

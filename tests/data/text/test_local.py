@@ -51,13 +51,15 @@ def test_files_of_every_format_in_order_without_a_network(mixed_folder, monkeypa
     assert not tried
 
 
-def test_rows_that_make_documents(tmp_path):
+def test_rows_that_make_documents_and_a_text_file_is_one_row(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(rows("no title\n", "# A\n", column="body"))
     (tmp_path / "b.jsonl").write_bytes(rows("a\n", "", "# B\n", "# C\n", "c", column="body"))
     joined = ["no title\n", "# A\na\n", "# B\n", "# C\nc"]
     assert documents(tmp_path, column="body", document_start="# ") == joined
     with pytest.raises(ValueError, match=r"document_start='\(' is no regular expression: "):
         LocalSource(tmp_path, document_start="(")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("two\r\nlines — 中".encode()))
+    assert texts(tmp_path / "a.txt.gz") == ["two\nlines — 中"] and texts(tmp_path / "a.txt.gz", skip=1) == []
 
 
 def test_json_has_lines_of_any_length_and_other_fields_of_any_kind(tmp_path, monkeypatch):
@@ -69,12 +71,6 @@ def test_json_has_lines_of_any_length_and_other_fields_of_any_kind(tmp_path, mon
     for block in (1, 10, 33, 1000):
         monkeypatch.setattr(reading, "BLOCK", block)
         assert [texts(tmp_path / "a.jsonl", skip=skip) for skip in range(8)] == [values[skip:] for skip in range(8)]
-
-
-def test_a_text_file_is_one_row(tmp_path):
-    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("two\r\nlines — 中".encode()))
-    assert texts(tmp_path / "a.txt.gz") == ["two\nlines — 中"]
-    assert texts(tmp_path / "a.txt.gz", skip=1) == []
 
 
 def test_the_checksum_is_of_content_and_order_not_of_names(tmp_path, monkeypatch):

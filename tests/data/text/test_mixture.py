@@ -24,9 +24,8 @@ def test_each_has_its_share_of_the_tokens_all_along(make, max_tokens):
         of_one = store.sources[name]
         assert of_one["tokens"] == pytest.approx(max_tokens * weight / 8, abs=80)  # of the longest document
         assert of_one["weight"] == weight and not of_one["ran_out"]
-    assert sum(of_one["tokens"] for of_one in store.sources.values()) == max_tokens - 1  # and the first EOS
-    assert sum(of_one["documents"] for of_one in store.sources.values()) == store.documents == len(found)
-    assert sum(of_one["bytes"] for of_one in store.sources.values()) == store.bytes
+    sums = [sum(of_one[what] for of_one in store.sources.values()) for what in ("tokens", "documents", "bytes")]
+    assert sums == [max_tokens - 1, store.documents, store.bytes] and store.documents == len(found)  # one is the EOS
     assert [document[0] for document in found[:3]] == list("abc")  # equally behind: in the order that was given
     same, _ = make(max_tokens, a=2.5, b=0.5, c=1)  # weights count by their proportion
     assert same.checksum == store.checksum and same.folder != store.folder

@@ -24,10 +24,7 @@ def test_its_metrics_are_those_of_the_harness_and_a_file_is_named_by_its_stem(ma
         scored = task.score(model, part)
         assert (task.name, part, scored["harness/choices/acc"]) == ("harness/choices", named, 1)
         assert task.metrics({part: scored}) == scored
-        assert meter.varying_shapes
-        for batch in task.loaders(1, 2)[0]:  # every process scores the whole task
-            meter.update(model, batch)
-        assert meter.results() == scored
+        assert meter.varying_shapes and len(task.loaders(1, 2)[0]) == 1  # every process scores the whole task
 
 
 def test_the_fingerprint_knows_the_definition_and_the_budget(make, tasks, tmp_path):

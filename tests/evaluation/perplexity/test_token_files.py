@@ -34,68 +34,54 @@ def tokens(store):
     return store.read(0, store.tokens).tolist()
 
 
+def size(texts):
+    return sum(len(text.encode()) for text in texts)
+
+
 def test_the_stream_is_eos_and_the_file_as_it_is_and_that_of_the_same_text(make, opened, tokenizer, tmp_path):
     """So losses, perplexities and bits per byte are those of the text, whichever way it is given."""
     file = make()
     (tmp_path / "same.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     ours, theirs = opened(), TextSet(tmp_path / "same.jsonl").open(tokenizer, tmp_path / "cache")
-    assert tokens(ours) == tokens(theirs)
+    assert tokens(ours) == tokens(theirs) == [tokenizer.eos_id, *np.fromfile(file, "<u2")]
     assert (ours.documents, ours.bytes, ours.eos_id) == (theirs.documents, theirs.bytes, tokenizer.eos_id)
-    assert tokens(ours) == [tokenizer.eos_id, *np.fromfile(file, "<u2")]
-    assert (ours.documents, ours.bytes) == (4, sum(len(t.encode()) for t in TEXTS))
-
-
-def test_an_npy_file_with_a_header_says_its_own_type(make, opened):
-    file = make()
-    expected, ids = tokens(opened()), np.fromfile(file, "<u2")
-    for dtype in ("<u2", "<u4", ">u2"):
+    assert (ours.documents, ours.bytes) == (4, size(TEXTS))
+    for dtype in ("<u2", "<u4", ">u2"):  # a header says the file's own type
+        ids = np.array(tokens(ours)[1:])
         np.save(file, ids.astype(dtype))
-        assert tokens(opened()) == expected
+        assert tokens(opened()) == tokens(ours)
 
 
-@pytest.mark.parametrize("documents", [1, 2, 3, 9, None])
-def test_the_first_documents_of_several_files(make, opened, tokenizer, documents):
-    make("set/a.npy", TEXTS[:2])
-    make("set/b.npy", TEXTS[2:])
-    store = opened(["set/a.npy", "set/b.npy"], documents=documents)
-    assert tokenizer.decode(store.read(0, store.tokens)) == tokenizer.eos.join(["", *TEXTS[:documents], ""])
-    assert (store.documents, store.bytes) == (min(documents or 4, 4), sum(len(t.encode()) for t in TEXTS[:documents]))
-
-
-def test_the_first_tokens(make, opened, tokenizer):
+def test_the_first_documents_of_several_files_and_the_first_tokens(make, opened, tokenizer):
     ids = [tokenizer.eos_id, *np.fromfile(make(), "<u2")]
     for max_tokens in (2, 5, 6, 30):
         store = opened(max_tokens=max_tokens)
         assert tokens(store) == ids[:max_tokens]
-        text = tokenizer.decode([i for i in ids[:max_tokens] if i != tokenizer.eos_id])
-        assert store.bytes == len(text.encode())
+        assert store.bytes == size([tokenizer.decode([i for i in ids[:max_tokens] if i != tokenizer.eos_id])])
+    make("set/a.npy", TEXTS[:2])
+    make("set/b.npy", TEXTS[2:])
+    for documents in (1, 2, 3, 9, None):
+        store = opened(["set/a.npy", "set/b.npy"], documents=documents)
+        assert tokenizer.decode(tokens(store)) == tokenizer.eos.join(["", *TEXTS[:documents], ""])
+        assert (store.documents, store.bytes) == (min(documents or 4, 4), size(TEXTS[:documents]))
 
 
-def test_the_end_of_a_document_may_have_another_id(make, opened, tokenizer):
-    """What the file's last token says it is; the tokens stay as they are."""
+def test_the_end_of_a_document_is_what_the_files_last_token_says(make, opened, tokenizer):
     file = make(eos=4000)
     store = opened()
     assert tokens(store) == [tokenizer.eos_id, *np.fromfile(file, "<u2")]
-    assert (store.documents, store.bytes) == (4, sum(len(t.encode()) for t in TEXTS))
+    assert (store.documents, store.bytes) == (4, size(TEXTS))
     assert opened(documents=2).documents == 2
-
-
-def test_a_file_that_does_not_end_a_document(make, opened, tokenizer):
     file = make(last=[17])
     assert tokens(opened()) == [tokenizer.eos_id, *np.fromfile(file, "<u2"), tokenizer.eos_id]
     with pytest.raises(ValueError, match=r"ends with the id 17, which is none of evaluation\.eos_ids=\[0, 4000\]"):
         opened(documents=2)
 
 
-def test_an_id_that_the_tokenizer_has_not(make, opened, tmp_path):
+def test_a_file_that_is_no_token_file_or_of_another_tokenizer(make, opened, tmp_path):
     file = make(last=[4096, 0])
     with pytest.raises(ValueError, match=rf"{file} has the id 4096, and the tokenizer .* ends at 4095"):
         opened()
-    assert not list((tmp_path / "cache").glob("*/")), "what is unfinished is removed"
-
-
-def test_a_file_that_is_no_token_file(make, opened):
-    file = make()
     for content, message in (
         (b"", "has 0 bytes: a file of uint16 ids has an even number"),
         (b"abc", "has 3 bytes"),
@@ -109,6 +95,7 @@ def test_a_file_that_is_no_token_file(make, opened):
         np.save(file, array, allow_pickle=True)
         with pytest.raises(ValueError, match="allowed are unsigned ids in one row|damaged"):
             opened()
+    assert not list((tmp_path / "cache").glob("*/")), "what is unfinished is removed"
 
 
 def test_a_store_is_made_once_and_a_changed_file_is_another_set(make, opened, tmp_path, monkeypatch):
@@ -125,7 +112,7 @@ def test_a_store_is_made_once_and_a_changed_file_is_another_set(make, opened, tm
     assert TokenFiles(tmp_path / "source", "set/val.npy", [0]).checksum != checksum
 
 
-def test_an_address(server, make, opened, tmp_path, tokenizer):
+def test_an_address_whose_identity_needs_no_network(server, make, opened, tmp_path):
     file = make()
     (tmp_path / "source").rename(server.folder / "mirror")
     local = opened(source=server.folder / "mirror")
@@ -135,20 +122,11 @@ def test_an_address(server, make, opened, tmp_path, tokenizer):
     assert kept.read_bytes() == (server.folder / "mirror/set/val.npy").read_bytes() and not file.exists()
     opened(source=f"{server.url}/mirror", documents=1)
     assert len(server.requests) == 1
-
-
-def test_the_identity_of_published_files_needs_no_network():
-    checksums = {
-        TokenFiles(source, paths, [0]).checksum
-        for source in ("https://one.example", "http://two.example/mirror")
-        for paths in ("a/val.npy", ["a/val.npy"])
-    }
-    assert len(checksums) == 1 and TokenFiles("https://one.example", "b/val.npy", [0]).checksum not in checksums
-
-
-def test_what_to_do_without_a_network(server, opened):
     with pytest.raises(ConnectionError, match=r"answers 404 .*; without a network, give evaluation\.source=… a folder"):
         opened(source=server.url)
+    sources = "https://one.example", "http://two.example/mirror"
+    checksums = [TokenFiles(source, path, [0]).checksum for source in sources for path in ("a/val.npy", "b/val.npy")]
+    assert checksums[:2] == checksums[2:] and checksums[0] != checksums[1]
 
 
 def test_sources_that_are_not_allowed():

@@ -26,14 +26,11 @@ Batch = list[tuple[str, Position | None]]  # chunks of documents; with the last 
 
 
 class Chunk(NamedTuple):
-    """A document, or a part of a very long one, and its ids, uint32, shape (tokens,).
-
-    `end` is where the next document begins, None if the document goes on.
-    """
+    """A document, or a part of a very long one."""
 
     text: str
-    ids: np.ndarray
-    end: Position | None
+    ids: np.ndarray  # uint32, shape (tokens,)
+    end: Position | None  # where the next document begins; None if this one goes on
 
 
 class Encoder(AbstractContextManager):

@@ -9,22 +9,14 @@ from hcexp.data.text.tokens.encode import Chunk, Encoder
 
 @dataclass
 class Progress:
-    """How far the stream is in one source.
+    """How far the stream is in one source."""
 
-    Attributes:
-        weight: as it was asked for; its proportion to the others' counts.
-        tokens: those of its documents, and the EOS after each.
-        documents, bytes: how many, and their text in UTF-8.
-        position: where its next document begins.
-        ran_out: all of its documents have been taken.
-    """
-
-    weight: float = 1.0
-    tokens: int = 0
+    weight: float = 1.0  # as it was asked for; its proportion to the others' counts
+    tokens: int = 0  # those of its documents, and the EOS after each
     documents: int = 0
-    bytes: int = 0
-    position: Position = (0, 0)
-    ran_out: bool = False
+    bytes: int = 0  # of their text in UTF-8
+    position: Position = (0, 0)  # where its next document begins
+    ran_out: bool = False  # all of its documents have been taken
 
 
 def interleave(

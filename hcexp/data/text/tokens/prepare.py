@@ -50,10 +50,8 @@ def prepare(
         workers: processes that tokenise; 0 for this one.
         save_every: seconds between the points from which a stopped call can be gone on with.
 
-    Raises:
-        ValueError: the source has no text, or a shard in the cache is damaged.
-        OSError: the cache cannot be written, or is full.
-        ConnectionError: the hub cannot be reached.
+    Raises ValueError if the source has no text, or a shard in the cache is damaged; OSError if the cache cannot be
+    written, or is full; ConnectionError for want of the hub.
     """
     if max_tokens is not None and max_tokens < 1:
         raise ValueError(f"max_tokens={max_tokens}: allowed is at least 1, or null for all")

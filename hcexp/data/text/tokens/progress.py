@@ -20,17 +20,11 @@ class PrepareProgress:
         self._title, self._enabled = title, enabled
         self._bytes_before, self._share_before = bytes_before, share_before
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        columns = TextColumn("{task.description}", markup=False), BarColumn(20), TaskProgressColumn()
+        times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+        hidden = not (enabled and self._console.is_terminal)
         self._line = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(20),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not (enabled and self._console.is_terminal),
-            speed_estimate_period=PACE_SECONDS,
+            *columns, *times, console=self._console, transient=True, disable=hidden, speed_estimate_period=PACE_SECONDS
         )
         self._task = self._line.add_task(title, total=None, completed=self._share_before)
         self._counts = ""

@@ -32,9 +32,8 @@ class ShardWriter:
         shard_tokens: tokens a file.
         shards: go on in the folder from what an earlier writer's `flush` gave; what was written after it is cut off.
 
-    Raises:
-        ValueError: `shard_tokens` out of range; the folder does not hold `shards`.
-        OSError: the folder is there already, or cannot be written.
+    Raises ValueError for `shard_tokens` out of range, or a folder that does not hold `shards`; OSError if the folder is
+    there already, or cannot be written.
     """
 
     def __init__(
@@ -120,13 +119,8 @@ class TokenStore:
         eos_id: the token before the first document and after each.
         sources: what the stream has of each source, by name; see `hcexp.data.text.tokens.interleave.Progress`.
 
-    Args:
-        folder: what `prepare` wrote.
-        verify: compare every shard with its checksum, unless that was done since it last changed.
-
-    Raises:
-        FileNotFoundError: the folder has no index.
-        ValueError: a shard is missing, truncated or changed.
+    `verify` compares every shard with its checksum, unless that was done since it last changed. Raises
+    FileNotFoundError if the folder has no index, ValueError if a shard is missing, truncated or changed.
     """
 
     def __init__(self, folder: Path, verify: bool = True):

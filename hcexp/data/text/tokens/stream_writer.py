@@ -104,10 +104,6 @@ class StreamWriter:
         counts = self._counts()
         if not counts["text_bytes"]:
             raise ValueError(f"{self._source}: no text, {counts['documents']} documents")
-        self._writer.close(
-            documents=counts["documents"],
-            bytes=counts["text_bytes"],
-            eos_id=self._tokenizer.eos_id,
-            source=str(self._source),
-            sources={name: vars(of_one) for name, of_one in self._progress.items()},
-        )
+        told = {"documents": counts["documents"], "bytes": counts["text_bytes"], "eos_id": self._tokenizer.eos_id}
+        sources = {name: vars(of_one) for name, of_one in self._progress.items()}
+        self._writer.close(**told, source=str(self._source), sources=sources)

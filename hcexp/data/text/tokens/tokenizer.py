@@ -24,10 +24,8 @@ class TextTokenizer:
         eos: the token put before the first document and after each.
         vocabulary_size: the model's, to check that it has an embedding for every id; None to skip that.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a tokenizer; no such `eos`; ids beyond `vocabulary_size`.
-        ConnectionError: the hub cannot be reached, or has no such tokenizer.
+    Raises FileNotFoundError if there is no such file, ConnectionError if the hub does not give it, and ValueError if it
+    is no tokenizer, has no such `eos`, or ids beyond `vocabulary_size`.
     """
 
     def __init__(self, name: str | os.PathLike | None = None, eos: str = "<|endoftext|>",

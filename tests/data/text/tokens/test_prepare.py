@@ -71,8 +71,9 @@ def test_max_tokens_ends_the_stream_there_and_counts_the_bytes_kept(make, tokeni
         assert store.bytes < total or n >= len(stream) - 1
         assert store.documents == stream[: min(n, len(stream)) - 1].count(tokenizer.eos_id)
     assert store.bytes == total
-    with pytest.raises(ValueError, match="max_tokens=0: allowed is at least 1"):
-        make(max_tokens=0)
+    for knob in ("max_tokens", "shard_tokens"):
+        with pytest.raises(ValueError, match=f"{knob}=0: allowed is at least 1"):
+            make(**{knob: 0})
 
 
 @pytest.fixture
