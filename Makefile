@@ -44,7 +44,7 @@ test: $(VENV)/installed-dev  ## run the tests, but those that compile
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/installed-dev  ## run the tests that compile, or train much (a C++ compiler is needed)
-	$(BIN)/python -m pytest -m slow -n auto --dist loadgroup
+	$(BIN)/python -m pytest -m slow -n auto --dist loadscope
 
 lint: $(VENV)/installed-dev  ## check style
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from tests.conftest import MINUTE
 from tests.mlflow_curves import history
 from tests.registered import MODES, has_rate
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group(__name__)]  # what all of them share is made once
+pytestmark = pytest.mark.slow
 
 KNOBS = [
     "data.batch_size=4",

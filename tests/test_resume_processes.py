@@ -24,7 +24,7 @@ from hcexp.tracking.store import require_answer
 from tests.conftest import MINUTE
 from tests.forked import Forked
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group(__name__)]  # what all of them share is made once
+pytestmark = pytest.mark.slow
 ROOT = Path(hcexp.__file__).parents[1]
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}  # as many threads as the runs of this process have
 KNOBS = [

@@ -201,6 +201,7 @@ def test_runs_stand_beside_each_other(train, analyse, tracked, tmp_path):
     assert list((wide[0] / "analysis").glob("compared-*")) == [folder]
 
 
+@pytest.mark.slow
 def test_runs_of_one_seed_are_both_drawn_and_each_has_its_folder(plain, dhc, train, analyse, drawn, tmp_path):
     analyse(plain, dhc, train("data.seed=5"), train("seed=1"), "--to", tmp_path / "data")
     assert drawn == {"pre_norm": [0, 1], "pre_norm, data.seed=5": [0], "dhc n=2": [1]}
@@ -220,6 +221,7 @@ def test_runs_of_one_seed_are_both_drawn_and_each_has_its_folder(plain, dhc, tra
     assert {path.name for path in (tmp_path / "codes").iterdir() if path.is_dir()} == {plain.name, aside.name}
 
 
+@pytest.mark.slow
 def test_a_baseline_that_is_not_finished_has_no_final_loss_to_reach(plain, train, analyse):
     other = train("residual=dhc")
     result = json.loads((plain / "result.json").read_text())
