@@ -46,7 +46,7 @@ def _rich(table: Table) -> rich_table.Table:
         words = column.header.split()
         width = max(map(cell_len, (*(row[at] for row in table.rows), *words)), default=0)
         header = "\n".join(wrap(column.header, max(width, HEADER)))
-        made.add_column(Text(header), justify=column.side, vertical="bottom", no_wrap=True, min_width=width)
+        made.add_column(Text(header), justify=column.side, vertical="bottom", min_width=width)
     for at, row in enumerate(table.rows):
         made.add_row(*map(Text, row), style="dim" if at == table.strong else "")
     return made

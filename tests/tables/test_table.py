@@ -35,4 +35,5 @@ def test_a_terminal_shows_what_it_has_room_for_and_texts_as_they_are():
     assert all("[red]base[/red]" in text and "speed [of] all" in text and "a note" in text for text in (wide, narrow))
     assert "nobody" in wide and "nobody" not in narrow
     assert max(map(len, narrow.splitlines())) <= 34
+    assert not any("…" in text for text in (wide, narrow, tiny)), "a header wraps between its words"
     assert "12,345.0" in tiny and "[red]base[/red]" in tiny, "no number and no label is cut"
